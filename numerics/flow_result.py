@@ -1,0 +1,159 @@
+"""What an integration returns: a status with its meaning, and the trajectories with their statistics."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["FlowError", "FlowResult", "Status"]
+
+
+class FlowError(RuntimeError):
+    """A trajectory ended in a way the caller does not accept; raised only by :meth:`FlowResult.require`."""
+
+
+class Status(enum.StrEnum):
+    """Why a trajectory ended; ``message`` says the likely cause and what to try."""
+
+    FINISHED = "finished"
+    CONVERGED = "converged"
+    DIVERGED = "diverged"
+    AT_INFINITY = "at_infinity"
+    STALLED = "stalled"
+    STEP_LIMIT = "step_limit"
+
+    @property
+    def message(self) -> str:
+        """Meaning, likely cause and remedy, one or two sentences."""
+        return _MESSAGES[self]
+
+
+_MESSAGES: dict[Status, str] = {
+    Status.FINISHED: "The trajectory reached the requested time.",
+    Status.CONVERGED: (
+        "The norm of the rate fell to stationary_norm. The state is a candidate for a critical point, a "
+        "slow passage by a saddle or a drift along a flat valley: polish it with Newton's method and "
+        "classify it."
+    ),
+    Status.DIVERGED: (
+        "The state blows up in finite time, the rate is too large for the clock to resolve, or it stays "
+        "non-finite however small the step. Likely causes: a risk unbounded below, a wrong sign of the "
+        "gradient, or a start outside the domain of the rate. Check the sign and the start; final_time is "
+        "close to the blow-up time."
+    ),
+    Status.AT_INFINITY: (
+        "The norm of the state passed max_norm while the rate grew at most linearly with it: no blow-up "
+        "in finite time, but no critical point is near. Likely causes: a risk whose infimum is not "
+        "attained, or one unbounded below. Add weight decay, or raise max_norm if such states are meant."
+    ),
+    Status.STALLED: (
+        "The step size fell below the resolution of the clock although the rate is moderate. Likely "
+        "causes: a rate that jumps by many orders of magnitude, a rate whose rounding noise exceeds the "
+        "tolerance, or a Jacobian that does not belong to it. Loosen rtol and atol, use float64, or "
+        "check the rate and the Jacobian."
+    ),
+    Status.STEP_LIMIT: (
+        "max_steps attempts were not enough. Likely cause: a stiff flow under dopri5 (see stiff_steps), "
+        "whose steps then also hover above stationary_norm. Pass a Jacobian with method='rodas4', loosen "
+        "rtol, or raise max_steps or stationary_norm."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """Trajectories of a batch of B starts in R^P, with how each ended and what it cost.
+
+    Tensors stay on the device of the start; times are float64, states have the dtype of the start. Time is
+    measured in the unit of the rate.
+
+    Parameters
+    ----------
+    times : tuple of Tensor, each of shape (T_b,)
+        Recorded times of each trajectory, increasing; the last is its final time.
+    states : tuple of Tensor, each of shape (T_b, P)
+        States at these times.
+    final_time : Tensor, shape (B,)
+        Time at which each trajectory ended.
+    final_state : Tensor, shape (B, P)
+        State there.
+    final_rate_norm : Tensor, shape (B,)
+        Euclidean norm of the rate there.
+    status : tuple of Status, length B
+        Why each ended.
+    steps, rejected : Tensor, shape (B,), int64
+        Accepted and rejected steps.
+    evaluations, jacobian_evaluations : Tensor, shape (B,), int64
+        Evaluations of the rate and of its Jacobian.
+    smallest_step, largest_step : Tensor, shape (B,)
+        Extreme accepted step sizes; NaN where no step was accepted.
+    stiff_steps : Tensor, shape (B,), int64
+        Accepted dopri5 steps limited by stability rather than accuracy (h times the dominant eigenvalue
+        modulus above 3.25, the boundary of the stability region); always 0 for rodas4.
+    energy_increases : Tensor, shape (B,), int64, or None
+        Accepted steps on which the energy rose by more than rounding and the tolerances explain; None without
+        an energy.
+    method : str
+        The method used, "dopri5" or "rodas4".
+    rtol, atol : float
+        The tolerances used.
+    """
+
+    times: tuple[Tensor, ...]
+    states: tuple[Tensor, ...]
+    final_time: Tensor
+    final_state: Tensor
+    final_rate_norm: Tensor
+    status: tuple[Status, ...]
+    steps: Tensor
+    rejected: Tensor
+    evaluations: Tensor
+    jacobian_evaluations: Tensor
+    smallest_step: Tensor
+    largest_step: Tensor
+    stiff_steps: Tensor
+    energy_increases: Tensor | None
+    method: str
+    rtol: float
+    atol: float
+
+    @property
+    def mean_step(self) -> Tensor:
+        """Mean accepted step size, shape (B,); NaN where no step was accepted."""
+        return torch.where(self.steps > 0, self.final_time / self.steps, torch.nan)
+
+    def rows(self, *status: Status) -> Tensor:
+        """Indices of the trajectories that ended with one of the given statuses, shape (k,), int64."""
+        chosen = [i for i, s in enumerate(self.status) if s in status]
+        return torch.tensor(chosen, dtype=torch.int64, device=self.final_state.device)
+
+    def require(self, *accepted: Status) -> FlowResult:
+        """Return the result itself if every trajectory ended with an accepted status.
+
+        Parameters
+        ----------
+        *accepted : Status
+            At least one status.
+
+        Returns
+        -------
+        FlowResult
+
+        Raises
+        ------
+        FlowError
+            Otherwise; names the first offending trajectory, its time and the meaning of its status.
+        """
+        bad = [i for i, s in enumerate(self.status) if s not in accepted]
+        if not bad:
+            return self
+        first = bad[0]
+        status = self.status[first]
+        raise FlowError(
+            f"{len(bad)} of {len(self.status)} trajectories ended otherwise than {', '.join(accepted)}; the "
+            f"first is row {first}: {status} at t = {float(self.final_time[first]):.6g} with rate norm "
+            f"{float(self.final_rate_norm[first]):.3g}. {status.message}"
+        )

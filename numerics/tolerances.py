@@ -1,0 +1,86 @@
+r"""The one table of numerical tolerances, each with its ground.
+
+No test and no solver carries a bound of its own. A bound is loosened here, with the error that was seen
+and the reason, or not at all. A symbolic identity has no entry: it holds exactly, or it is not shown.
+
+- ``SAME_FORMULA``: one formula by two evaluators, relative to the largest magnitude involved. About
+  1e-16 and 1e-7 were seen for tanh and softplus networks (d=3, m=4, n=20); the bound leaves room for
+  sums of a few thousand terms taken in another order.
+- ``TAYLOR_SLOPE``: log-log slope of the remainder, 1 for the value alone, 2 with the gradient, 3 with
+  the Hessian. Seen: 1.08, 2.01, 3.01.
+- ``SLOPE_MARGIN``: allowed distance from a nominal slope or integrator order; the next one is 1 away.
+  RK4 gave 4.03.
+- ``MIN_HALVINGS``: a step size is halved at least this often before an order is read off.
+- ``CRITICAL_GRADIENT``: gradient norm of a polished critical point, relative to the size of the terms
+  whose sum it is. Newton reaches 1e-17 in eight steps; a slow runaway to infinity passes too, at 1e-13,
+  so a bounded parameter is required besides.
+- ``ZERO_EIGENVALUE``: an eigenvalue counts as zero up to this fraction of the largest magnitude. A split
+  tanh neuron gave 1e-16, the next eigenvalue 9e-4; the gap between the two groups is always reported.
+- ``MONTE_CARLO_SIGMAS``: distance of a sample mean from the exact value, in standard errors. A correct
+  result is refused for one seed in 16 000; a fixed relative bound would say nothing.
+
+>>> same_formula(torch.float64)
+1e-12
+>>> zero_eigenvalue(torch.tensor([-2.0, 1e-12, 1.0], dtype=torch.float64)).item()
+2e-09
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import torch
+
+__all__ = [
+    "CRITICAL_GRADIENT",
+    "MIN_HALVINGS",
+    "MONTE_CARLO_SIGMAS",
+    "SAME_FORMULA",
+    "SLOPE_MARGIN",
+    "TAYLOR_SLOPE",
+    "ZERO_EIGENVALUE",
+    "same_formula",
+    "zero_eigenvalue",
+]
+
+SAME_FORMULA: Final[Mapping[torch.dtype, float]] = MappingProxyType(
+    {torch.float64: 1e-12, torch.float32: 1e-5}
+)
+TAYLOR_SLOPE: Final[Mapping[str, int]] = MappingProxyType({"value": 1, "gradient": 2, "hessian": 3})
+SLOPE_MARGIN: Final = 0.2
+MIN_HALVINGS: Final = 3
+CRITICAL_GRADIENT: Final = 1e-10
+ZERO_EIGENVALUE: Final = 1e-9
+MONTE_CARLO_SIGMAS: Final = 4
+
+
+def same_formula(dtype: torch.dtype) -> float:
+    """Relative bound between two evaluations of one formula in `dtype`.
+
+    Raises
+    ------
+    ValueError
+        If no bound is stated for `dtype`.
+    """
+    if dtype not in SAME_FORMULA:
+        accepted = ", ".join(str(known) for known in SAME_FORMULA)
+        raise ValueError(f"no tolerance is stated for {dtype}; use one of {accepted}")
+    return SAME_FORMULA[dtype]
+
+
+def zero_eigenvalue(eigenvalues: torch.Tensor) -> torch.Tensor:
+    """Magnitude up to which an eigenvalue of a spectrum counts as zero.
+
+    Parameters
+    ----------
+    eigenvalues : torch.Tensor
+        Shape (..., P), in any order.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (...): ``ZERO_EIGENVALUE`` times the largest magnitude; zero for a vanishing spectrum.
+    """
+    return ZERO_EIGENVALUE * eigenvalues.abs().amax(dim=-1)
