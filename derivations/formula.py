@@ -1,9 +1,8 @@
-"""Formulas and numbers given as text, read by a whitelist: no text is ever run or handed to SymPy's own parser.
+"""Formulas and numbers given as text, read by a whitelist; no text is run or handed to SymPy's parser.
 
-The text is first cut into tokens (characters, words, literals, brackets and signs are judged there), then Python's
-grammar gives its structure, then each node of an admitted kind is built with SymPy.  Every constant part is
-estimated in floating point before SymPy sees it: SymPy evaluates constants eagerly, and one tower of powers or
-exponentials can occupy it for hours.
+The text is cut into tokens, each judged on its own; Python's grammar gives the structure; each node of an
+admitted kind is built with SymPy.  Every constant part is first estimated in floating point: SymPy evaluates
+constants at once, and one tower of powers or exponentials can occupy it for hours.
 """
 
 from __future__ import annotations
@@ -20,37 +19,28 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import sympy
-from sympy import Expr, Integer, Rational
+from sympy import Expr, Rational
 
 from derivations.errors import FormulaError
 from derivations.functions import relu, sigmoid, softplus, step
 
 __all__ = ["ELEMENTARY_FUNCTIONS", "parse_formula", "parse_number"]
 
-MAX_BRACKETS, MAX_ARGUMENTS, MAX_DIGITS, MAX_NODES = 24, 12, 40, 2000
-MAX_DECIMAL_EXPONENT = 300  # literals and constants lie in 1e-300 .. 1e300, inside the range of a double
-MAX_BITS = 2048  # numerator and denominator of an exact constant
-MAX_POWER = 64
-# For a symbol of declared sign SymPy isolates the real roots of polynomials: 0.04 s at degree 12, minutes at 64.
-MAX_POWER_SIGNED = 12
+MAX_LENGTH, MAX_BRACKETS, MAX_ARGUMENTS, MAX_DIGITS, MAX_NODES = 300, 24, 12, 40, 2000
+MAX_EXPONENT, LARGEST, SMALLEST = 100, 1e300, 1e-300  # of literals; of constants, well inside doubles
+MAX_BITS = 512  # numerator and denominator of an exact constant together
+# To tell the sign of a polynomial in a symbol of declared sign, SymPy solves it: minutes from degree 4 on.
+MAX_POWER, MAX_POWER_SIGNED = 64, 2
+MAX_ROOT = 20  # denominators of exponents: SymPy raises the base to nearly this power
 CANCELLED = 1e-12  # a sum this small beside its terms cannot be told from zero in double precision
 
 _TOKEN = re.compile(
     r"(?P<number>(?P<mantissa>[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE](?P<exponent>[+-]?[0-9]+))?)"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<mark>\*\*|[-+*/(),\[\] ])"
 )
-_HINTS = {"^": "write ** for a power", ".": "attributes are refused; a point stands only inside a number"}
-_BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+_HINTS = {"^": "write ** for a power", ".": "a point stands only inside a number, attributes are refused"}
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
-_UNREAL = (
-    *(type(u) for u in (sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I)),
-    *(sympy.AccumBounds, sympy.re, sympy.im, sympy.arg),
-)
+_UNREAL = (*(type(u) for u in (sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I)), sympy.AccumBounds)
 
 
 def _hermite(order: int) -> Callable[[Any], Any]:
@@ -62,219 +52,207 @@ def _hermite(order: int) -> Callable[[Any], Any]:
 
 
 _HERMITE = {f"He{n}": _hermite(n) for n in range(13)}
-
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv},
+    **{ast.Pow: operator.pow, ast.UAdd: operator.pos, ast.USub: operator.neg},
+}
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {  # with the floating-point twin of each
+    **{sympy.exp: math.exp, sympy.log: math.log, sympy.sqrt: math.sqrt, sympy.erf: math.erf},
+    **{sympy.sin: math.sin, sympy.cos: math.cos, sympy.tan: math.tan, sympy.atan: math.atan},
+    **{sympy.sinh: math.sinh, sympy.cosh: math.cosh, sympy.tanh: math.tanh, sympy.asinh: math.asinh},
+    **{sympy.Abs: abs, sympy.Max: max, sympy.Min: min, sympy.sign: lambda x: (x > 0) - (x < 0)},
+    relu: lambda x: max(x, 0.0),
+    step: lambda x, at_zero=0.0: 1.0 if x > 0 else 0.0 if x < 0 else at_zero,
+    # These overflow on purpose where the exponential does: there SymPy's evaluation takes gigabytes.
+    **{sigmoid: lambda x: math.exp(x) / (1 + math.exp(x)), softplus: lambda x: math.log1p(math.exp(x))},
+}
+_TWINS: dict[Any, Callable[..., Any]] = {  # of everything that can build a constant
+    **_FUNCTIONS,
+    **{f: f for f in _OPERATORS.values()},
+    **{f: f for f in _HERMITE.values()},
+    **{sympy.Add: lambda *terms: math.fsum(terms), sympy.Mul: lambda *factors: math.prod(factors)},
+    **{sympy.Pow: math.pow, operator.pow: math.pow, sympy.cot: lambda x: 1 / math.tan(x)},
+}
 #: The functions a formula may call unless others are given.
 ELEMENTARY_FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {f.__name__: f for f in (sympy.exp, sympy.log, sympy.sqrt, sympy.sin, sympy.cos, sympy.tan, sympy.sinh)}
-    | {f.__name__: f for f in (sympy.cosh, sympy.tanh, sympy.asinh, sympy.atan, sympy.erf, sympy.sign)}
-    | {f.__name__: f for f in (relu, step, sigmoid, softplus, sympy.Abs, sympy.Max, sympy.Min)}
-    | {"abs": sympy.Abs, "max": sympy.Max, "min": sympy.Min, **_HERMITE}
+    {f.__name__: f for f in _FUNCTIONS} | {"abs": sympy.Abs, "max": sympy.Max, "min": sympy.Min} | _HERMITE
 )
 _ARGUMENTS = {sympy.Max: (2, MAX_ARGUMENTS), sympy.Min: (2, MAX_ARGUMENTS), step: (1, 2)}
 
-# The floating-point twin of everything that builds a constant.
-_TWINS: Mapping[Any, Callable[..., float]] = {
-    **{getattr(sympy, name): getattr(math, name) for name in "exp log sqrt sin cos tan sinh cosh tanh".split()},
-    **{getattr(sympy, name): getattr(math, name) for name in "asinh atan erf".split()},
-    **{f: f for f in (*_BINARY.values(), *_HERMITE.values(), operator.neg)},
-    sympy.Add: lambda *terms: math.fsum(terms),
-    sympy.Mul: lambda *factors: math.prod(factors),
-    sympy.Pow: math.pow,
-    sympy.cot: lambda x: 1 / math.tan(x),
-    sympy.Abs: abs,
-    sympy.Max: max,
-    sympy.Min: min,
-    sympy.sign: lambda x: float((x > 0) - (x < 0)),
-    relu: lambda x: max(x, 0.0),
-    step: lambda x, at_zero=0.0: 1.0 if x > 0 else 0.0 if x < 0 else at_zero,
-    sigmoid: lambda x: 1 / (1 + math.exp(-x)),
-    softplus: lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
-}
-
 
 class _Measure(NamedTuple):
-    """What is known of an expression: its value if constant, a bound of its degree, its number of nodes."""
+    """Facts of an expression: value if constant, bound of the degree, number of nodes, order of roots."""
 
     value: float | None
     degree: int
     size: int
+    root: int
 
 
-def _estimate(twin: Any, values: Sequence[float | None]) -> float | None:
-    """Return the value of a constant in floating point; refuse what is not real or is too large."""
+def _estimate(function: Any, values: Sequence[float | None]) -> float | None:
+    """Return a constant in floating point, None if it is none; refuse what is not real or too large."""
     numbers = [value for value in values if value is not None]
-    if len(numbers) < len(values) or twin not in _TWINS:
+    if len(numbers) < len(values) or function not in _TWINS:
         return None
     try:
-        result = float(_TWINS[twin](*numbers))
+        result = float(_TWINS[function](*numbers))
     except OverflowError:
         result = math.inf
     except (ValueError, ZeroDivisionError) as error:
         raise FormulaError("is not a finite real number") from error
-    if not abs(result) <= 10.0**MAX_DECIMAL_EXPONENT:
-        raise FormulaError(f"is too large: constants stay below 1e{MAX_DECIMAL_EXPONENT}")
-    if twin is sympy.Add and abs(result) <= CANCELLED * math.fsum(map(abs, numbers)):
-        return 0.0
-    return result
+    if not abs(result) <= LARGEST:
+        raise FormulaError(f"is too large; constants up to {LARGEST} are accepted")
+    return 0.0 if function is sympy.Add and abs(result) <= CANCELLED * sum(map(abs, numbers)) else result
 
 
 def _degree(expr: Expr, degrees: Sequence[int]) -> int:
-    """Return a bound of the degree, from the degrees of the arguments; a function value counts as a variable."""
-    if expr.is_Add:
-        return max(degrees)
-    if expr.is_Mul:
-        return sum(degrees)
+    """Return a bound of the degree from those of the arguments; a function value counts as a variable."""
+    if expr.is_Add or expr.is_Mul:
+        return max(degrees) if expr.is_Add else sum(degrees)
     if expr.is_Pow and expr.exp.is_Rational:
         return degrees[0] * math.ceil(abs(expr.exp))
     return 0 if expr.is_Rational else 1
 
 
-def _measure(expr: Expr, known: dict[Expr, _Measure]) -> _Measure:
-    """Measure an expression and all its parts; refuse what is not a finite real number of moderate size."""
-    if expr in known:
-        return known[expr]
-    if isinstance(expr, _UNREAL):
-        raise FormulaError("is not a finite real number")
-    parts = [_measure(part, known) for part in expr.args]
-    size = 1 + sum(part.size for part in parts)
-    if size > MAX_NODES:
-        raise FormulaError(f"grows beyond {MAX_NODES} operations once written out")
-    if expr.is_Rational:
-        if max(expr.p.bit_length(), expr.q.bit_length()) > MAX_BITS:
-            raise FormulaError(f"is an exact number of more than {MAX_BITS} bits")
-        value = _estimate(operator.truediv, (expr.p, expr.q))
-    elif expr.is_NumberSymbol or expr.is_Float:
-        value = float(expr)
-    else:
-        value = _estimate(expr.func, [part.value for part in parts]) if parts else None
-    if value is not None and abs(value) < 10.0**-MAX_DECIMAL_EXPONENT and not expr.is_zero:
-        raise FormulaError("cannot be told from zero in double precision")
-    known[expr] = _Measure(value, _degree(expr, [part.degree for part in parts]), size)
-    return known[expr]
-
-
 class _Reader(ast.NodeVisitor):
-    """Build the expression of one text; every admitted kind of node has its ``visit_`` method, others are refused."""
+    """Build the expression of one text: an admitted kind of node has a ``visit_`` method, no other."""
 
-    def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, Any]) -> None:
         self.text, self.names, self.functions = text, names, functions
         self.known: dict[Expr, _Measure] = {}
         self.max_power = MAX_POWER
 
-    def refusal(self, node: ast.expr, reason: str) -> FormulaError:
+    def refusal(self, node: Any, reason: str) -> FormulaError:
         """Return the error for a node, pointing at its operator or else at its start."""
-        column, end = node.col_offset, node.end_col_offset
-        found = self.text[column:end]
-        if isinstance(node, ast.BinOp):  # between the operands stand only brackets, blanks and the operator
-            column = next(i for i in range(node.left.end_col_offset or 0, len(self.text)) if self.text[i] in "+-*/")
-        return FormulaError(f"{found if len(found) < 60 else found[:57] + '...'!r} {reason}", text=self.text, column=column)
+        column, found = node.col_offset, self.text[node.col_offset : node.end_col_offset]
+        if isinstance(node, ast.BinOp):  # only brackets and blanks stand between an operand and the operator
+            column = len(self.text) - len(self.text[node.left.end_col_offset :].lstrip(") "))
+        found = found if len(found) <= 60 else found[:57] + "..."
+        return FormulaError(f"{found!r} {reason}", text=self.text, column=column)
 
-    def build(self, node: ast.expr, function: Callable[..., Any], *args: Expr, twin: Any = None) -> Expr:
+    def measure(self, expr: Expr) -> _Measure:
+        """Measure an expression and its parts; refuse what is not a finite real number of moderate size."""
+        if expr in self.known:
+            return self.known[expr]
+        if isinstance(expr, _UNREAL):
+            raise FormulaError("is not a finite real number")
+        parts = [self.measure(part) for part in expr.args]
+        size = 1 + sum(part.size for part in parts)
+        if size > MAX_NODES:
+            raise FormulaError(f"grows beyond {MAX_NODES} operations once written out")
+        if expr.is_Rational and (expr.p * expr.q).bit_length() > MAX_BITS:
+            raise FormulaError(f"is an exact number of more than {MAX_BITS} bits")
+        root = max((part.root for part in parts), default=1)
+        root *= expr.exp.q if expr.is_Pow and expr.exp.is_Rational else 1
+        if root > MAX_ROOT:
+            raise FormulaError(f"has roots of order {root}; at most {MAX_ROOT} is accepted, also of roots")
+        value = float(expr) if expr.is_Number or expr.is_NumberSymbol else None
+        if parts:
+            value = _estimate(expr.func, [part.value for part in parts])
+        elif value is None and (expr.is_extended_nonnegative or expr.is_extended_nonpositive):
+            self.max_power = MAX_POWER_SIGNED
+        if value is not None and abs(value) < SMALLEST and expr != 0:
+            raise FormulaError("cannot be told from zero in double precision")
+        self.known[expr] = _Measure(value, _degree(expr, [part.degree for part in parts]), size, root)
+        return self.known[expr]
+
+    def limit(self, expr: Expr, value: float | None) -> int:
+        """Return the degree accepted of an expression; monomials and constants cost SymPy nothing."""
+        return MAX_POWER if value is not None or not expr.has(sympy.Add) else self.max_power
+
+    def build(self, node: ast.expr, function: Callable[..., Any], *args: Any) -> Expr:
         """Return ``function(*args)`` after an estimate of its value, and measure what SymPy made of it."""
         try:
-            _estimate(twin or function, [_measure(arg, self.known).value for arg in args])
+            _estimate(function, [self.measure(arg).value for arg in args])
             expr = sympy.sympify(function(*args), strict=True)
             if not isinstance(expr, Expr):
                 raise FormulaError("is not a scalar")
-            degree = _measure(expr, self.known).degree
+            found = self.measure(expr)
+            if found.degree > (limit := self.limit(expr, found.value)):
+                raise FormulaError(f"has degree {found.degree}; at most {limit} is accepted")
+            return expr
         except FormulaError as error:
             raise self.refusal(node, error.reason) from error
         except Exception as error:  # SymPy answers odd constants with errors of any class
-            raise self.refusal(node, f"cannot be evaluated ({type(error).__name__}); write it in a simpler form") from error
-        if degree > self.max_power:
-            raise self.refusal(node, f"has degree {degree}; at most {self.max_power} is accepted, nested powers included")
-        return expr
+            reason = f"cannot be evaluated ({type(error).__name__}); write it in a simpler form"
+            raise self.refusal(node, reason) from error
 
-    def generic_visit(self, node: ast.AST) -> Expr:
-        """Refuse every kind of node that has no method here."""
-        kind = type(node).__name__
-        accepted = "numbers, known names, + - * / **, brackets, calls of known functions and name[0] are accepted"
-        raise self.refusal(node, f"is not part of a formula ({kind}); {accepted}")  # type: ignore[arg-type]
+    def visit(self, node: ast.AST) -> Expr:
+        """Build a node of an admitted kind; refuse every other."""
+        kind, operation = type(node).__name__, type(getattr(node, "op", ast.Add()))
+        if not hasattr(self, f"visit_{kind}") or operation not in _OPERATORS:
+            accepted = "numbers, known names, + - * / **, brackets, function calls and name[0] are accepted"
+            raise self.refusal(node, f"is not part of a formula ({kind}); {accepted}")
+        return super().visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> Expr:
         """Read a literal from its text, so that 0.1 is 1/10."""
-        if type(node.value) not in (int, float):
-            return self.generic_visit(node)
-        exact = Fraction(self.text[node.col_offset : node.end_col_offset])
-        return self.build(node, Rational, Integer(exact.numerator), Integer(exact.denominator), twin=operator.truediv)
+        return self.build(node, lambda: _exact(self.text[node.col_offset : node.end_col_offset]))
 
     def visit_Name(self, node: ast.Name) -> Expr:
         """Look a name up; the given names go before the constants."""
         value = self.names.get(node.id, _CONSTANTS.get(node.id))
-        if value is None and node.id in self.functions:
-            raise self.refusal(node, f"is a function; write {node.id}(...)")
         if value is None:
-            raise self.refusal(node, _unknown("name", node.id, [*self.names, *_CONSTANTS, *self.functions]))
+            called = f"is a function; write {node.id}(...)" if node.id in self.functions else ""
+            raise self.refusal(node, called or _unknown("name", node.id, [*self.names, *_CONSTANTS]))
         if _is_list(value):
             raise self.refusal(node, f"is a list; {_range(node.id, value)}")
-        return self.leaf(node, value)
+        return self.build(node, lambda: value)
 
     def visit_Subscript(self, node: ast.Subscript) -> Expr:
         """Read ``name[0]`` with a literal index."""
-        values = self.names.get(node.value.id) if isinstance(node.value, ast.Name) else None
-        if not isinstance(node.value, ast.Name) or values is None or not _is_list(values):
-            lists = ", ".join(name for name, value in self.names.items() if _is_list(value)) or "none"
-            raise self.refusal(node, f"takes an index of what is not a list; the lists are: {lists}")
+        name = node.value.id if isinstance(node.value, ast.Name) else ""
+        lists = {name: value for name, value in self.names.items() if _is_list(value)}
+        if name not in lists:
+            raise self.refusal(node, f"indexes what is not a list; lists: {', '.join(lists) or 'none'}")
         index = node.slice.value if isinstance(node.slice, ast.Constant) else None
-        if type(index) is not int or not 0 <= index < len(values):
-            raise self.refusal(node.slice, f"is not an index of {node.value.id}; {_range(node.value.id, values)}")
-        return self.leaf(node, values[index])
-
-    def leaf(self, node: ast.expr, value: Any) -> Expr:
-        """Admit the value of a name; a declared sign lowers the admitted power."""
-        expr = self.build(node, lambda: value)
-        if any(symbol.is_extended_nonnegative or symbol.is_extended_nonpositive for symbol in expr.free_symbols):
-            self.max_power = MAX_POWER_SIGNED
-        return expr
+        if type(index) is not int or not 0 <= index < len(lists[name]):
+            raise self.refusal(node.slice, f"is not an index of {name}; {_range(name, lists[name])}")
+        return self.build(node, lambda: lists[name][index])
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Expr:
-        """Build ``+x`` or ``-x``."""
-        if not isinstance(node.op, ast.UAdd | ast.USub):
-            return self.generic_visit(node)
-        operand = self.visit(node.operand)
-        return operand if isinstance(node.op, ast.UAdd) else self.build(node, operator.neg, operand)
+        return self.build(node, _OPERATORS[type(node.op)], self.visit(node.operand))
 
     def visit_BinOp(self, node: ast.BinOp) -> Expr:
-        """Build a sum, difference, product, quotient or power."""
-        if not isinstance(node.op, ast.Pow) and type(node.op) not in _BINARY:
-            return self.generic_visit(node)
+        """Build a sum, difference, product, quotient or power; a power's size is known beforehand."""
         left, right = self.visit(node.left), self.visit(node.right)
-        if isinstance(node.op, ast.Pow):
-            return self.power(node, left, right)
         if isinstance(node.op, ast.Div) and right.is_zero:
             raise self.refusal(node, "divides by zero")
-        return self.build(node, _BINARY[type(node.op)], left, right)
-
-    def power(self, node: ast.BinOp, base: Expr, exponent: Expr) -> Expr:
-        """Build a power whose size is known beforehand and whose value is real."""
-        if base == sympy.E:
-            return self.build(node, sympy.exp, exponent)
-        constant = _measure(exponent, self.known).value
-        if constant is None and not (base.is_positive and base.is_Atom):
-            raise self.refusal(node, "has a variable exponent; then the base is a positive number or positive name")
-        if constant is not None and abs(constant) * max(1, _measure(base, self.known).degree) > self.max_power:
-            raise self.refusal(node, f"is too high a power; at most {self.max_power} is accepted, nested powers included")
-        bits = max(base.p.bit_length(), base.q.bit_length()) if base.is_Rational else 0
-        if constant is not None and bits * abs(constant) > 2 * MAX_BITS:
-            raise self.refusal(node, f"is an exact number of more than {MAX_BITS} bits")
-        return self.build(node, operator.pow, base, exponent, twin=sympy.Pow)
+        if not isinstance(node.op, ast.Pow):
+            return self.build(node, _OPERATORS[type(node.op)], left, right)
+        if left == sympy.E:
+            return self.build(node, sympy.exp, right)
+        (base, degree, _, root), exponent = self.measure(left), self.measure(right).value
+        if exponent is None and not (left.is_positive if left.is_Atom else (base or 0) > 0):
+            raise self.refusal(node, "has a variable exponent; its base must be a positive number or name")
+        if right.is_Rational and right.q > 1 and root * right.q > MAX_ROOT:
+            raise self.refusal(node, f"has roots of order above {MAX_ROOT}, roots of roots included")
+        height = abs(exponent or 0) * max(1, degree)
+        if height > (limit := self.limit(left, base)):
+            raise self.refusal(node, f"is too high a power; at most {limit}, also of powers")
+        factor = height if right.is_Integer else 2  # roots are costlier to extract
+        if left.is_Rational and (left.p * left.q).bit_length() * factor > MAX_BITS:
+            raise self.refusal(node, f"needs an exact number of more than {MAX_BITS} bits")
+        return self.build(node, operator.pow, left, right)
 
     def visit_Call(self, node: ast.Call) -> Expr:
-        """Call a known function with a number of arguments it takes."""
+        """Call a known function with as many arguments as it takes."""
         if not isinstance(node.func, ast.Name) or node.keywords:
             raise self.refusal(node, "is not a call of a known function; write * for a product")
-        name = node.func.id
-        function = self.functions.get(name)
-        if function is None and (name in self.names or name in _CONSTANTS):
-            raise self.refusal(node, f"calls {name}, which is not a function; write {name}*(...) for a product")
-        if function is None:
-            raise self.refusal(node, _unknown("function", name, list(self.functions)))
-        default = (1, 1) if name in ELEMENTARY_FUNCTIONS else (1, MAX_ARGUMENTS)
-        fewest, most = _ARGUMENTS.get(function, default)
-        if not fewest <= len(node.args) <= most:
-            accepted = str(fewest) if fewest == most else f"{fewest} to {most}"
-            raise self.refusal(node, f"has {len(node.args)} arguments; {name} takes {accepted}")
+        name, count = node.func.id, len(node.args)
+        if name not in self.functions:
+            hint = f"; write {name}*(...) for a product" if name in {**self.names, **_CONSTANTS} else ""
+            raise self.refusal(node, _unknown("function", name, list(self.functions)) + hint)
+        function = self.functions[name]
+        ours = function is ELEMENTARY_FUNCTIONS.get(name)
+        fewest, most = _ARGUMENTS.get(function, (1, 1)) if ours else (1, MAX_ARGUMENTS)
+        if not fewest <= count <= most:
+            raise self.refusal(node, f"has {count} arguments; {name} takes {fewest} to {most}")
         return self.build(node, function, *(self.visit(arg) for arg in node.args))
+
+
+def _exact(text: str) -> Rational:
+    return Rational(*Fraction(text).as_integer_ratio())
 
 
 def _is_list(value: Any) -> bool:
@@ -286,7 +264,139 @@ def _range(name: str, values: Sequence[Any]) -> str:
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    """Say that a name is unknown, name the nearest known one and list what is known."""
+    """Say that a name is unknown, give the nearest known one and list what is known."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"is an unknown {kind}; {hint}known: {', '.join(dict.fromkeys(known))}"
+    return f"is an unknown {kind}; {f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(dict.fromkeys(known))}"
+
+
+def _check_tokens(text: str, max_digits: int) -> None:
+    """Refuse characters, words, literals, brackets and signs that no formula needs, before parsing."""
+    column, signs, previous, brackets = 0, 0, "mark", ""
+    while column < len(text):
+        token = _TOKEN.match(text, column)
+        if token is None:
+            hint = _HINTS.get(text[column], "letters, digits, blanks and + - * / ( ) [ ] , . _ are accepted")
+            shown = re.sub("[^ -~]", "?", text)  # a message carries no control characters to a terminal
+            raise FormulaError(f"{text[column]!a} is not accepted; {hint}", text=shown, column=column)
+        kind, found, reason = token.lastgroup or "", token.group(), ""
+        if kind != "mark" and previous != "mark":
+            reason = "stands directly behind another word or number; write * for a product"
+        elif len((token["mantissa"] or "").replace(".", "")) > max_digits:
+            reason = f"has too many digits; at most {max_digits} are accepted"
+        elif abs(float(token["exponent"] or 0)) > MAX_EXPONENT:
+            reason = f"has too large an exponent; -{MAX_EXPONENT} to {MAX_EXPONENT} is accepted"
+        elif keyword.iskeyword(found):
+            reason = "is a reserved word and cannot be a name"
+        elif found in "([":
+            brackets += found
+            reason = f"makes more than {MAX_BRACKETS} open brackets" * (len(brackets) > MAX_BRACKETS)
+        elif found in ")]":
+            reason = "" if brackets[-1:] + found in ("()", "[]") else "has no opening bracket of its kind"
+            brackets = brackets[:-1]
+        signs = signs + (found != " ") if found in "+- " else 0
+        reason = reason or ("is the third sign in a row; two are accepted" if signs > 2 else "")
+        if reason:
+            raise FormulaError(f"{found[:60]!r} {reason}", text=text, column=column)
+        column, previous = token.end(), kind
+    if brackets:
+        raise FormulaError(f"{brackets[-1]!r} is not closed", text=text, column=len(text))
+
+
+def _read(text: str, names: Mapping[str, Any], functions: Any, length: int, digits: int) -> Expr:
+    """Check the text, parse it and build the expression."""
+    if not isinstance(text, str) or not text.strip():
+        raise FormulaError(f"a formula is given as text, got {type(text).__name__} {text!r:.40}")
+    if len(text) > length:
+        raise FormulaError(f"the formula has {len(text)} characters; at most {length} are accepted")
+    text = text.strip()
+    _check_tokens(text, digits)
+    given = ELEMENTARY_FUNCTIONS if functions is None else functions
+    try:
+        return _Reader(text, names, given).visit(ast.parse(text, mode="eval").body)
+    except SyntaxError as error:
+        column = max((error.offset or 1) - 1, 0)
+        raise FormulaError(f"the formula cannot be read: {error.msg}", text=text, column=column) from error
+    except (RecursionError, MemoryError) as error:
+        raise FormulaError("the formula is nested too deeply", text=text, column=0) from error
+
+
+def parse_formula(
+    text: str,
+    names: Mapping[str, Expr | Sequence[Expr]],
+    *,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    max_length: int = MAX_LENGTH,
+) -> Expr:
+    """Read a formula, knowing nothing but the names and functions given.
+
+    Literals are exact (``0.1`` is 1/10).  Constants are real and between 1e-300 and 1e300 in size.  The
+    degree is at most 64; of sums, 2 once a symbol declared positive or negative occurs.  ``pi``, ``e``, ``E``
+    are known unless ``names`` redefines them.  Real values are *not* promised: ``sqrt(z)`` is accepted.
+
+    Parameters
+    ----------
+    text : str
+        Numbers, names, ``+ - * / **``, brackets, calls, and ``x[0]`` for an entry of a list.
+    names : Mapping
+        What each name stands for: an expression, or a sequence of expressions.
+    functions : Mapping, optional
+        What may be called in place of `ELEMENTARY_FUNCTIONS`; ``{**ELEMENTARY_FUNCTIONS, ...}`` adds to them.
+    max_length : int
+        The number of characters accepted; reading time grows faster than the length.
+
+    Returns
+    -------
+    sympy.Expr
+        The expression, after SymPy's automatic evaluation only.
+
+    Raises
+    ------
+    FormulaError
+        Whatever is wrong with the text; the message shows the place and what is accepted there.
+
+    Examples
+    --------
+    >>> from sympy import symbols
+    >>> z, *x = symbols("z x0:2", real=True)
+    >>> parse_formula("0.1*z + tanh(z)**2 - He2(x[1])", {"z": z, "x": x})
+    -x1**2 + z/10 + tanh(z)**2 + 1
+    """
+    return _read(text, names, functions, max_length, MAX_DIGITS)
+
+
+def parse_number(value: str | int | float, *, max_digits: int = MAX_DIGITS) -> Expr:
+    """Read a number exactly, from a number or from a constant formula.
+
+    A float becomes the fraction its shortest decimal form shows, not the binary fraction it stores.
+
+    Parameters
+    ----------
+    value : str, int or float
+        A finite number, or text such as ``"1/3"``, ``"1e-3"`` or ``"sqrt(2)/2"``.
+    max_digits : int
+        The digits accepted in an integer and in each literal of a text.
+
+    Returns
+    -------
+    sympy.Expr
+        An exact constant; a ``Rational`` unless the text holds a root, a function value, ``pi`` or ``e``.
+
+    Raises
+    ------
+    FormulaError
+        If the value is not finite, not a number (a bool is none), or text that is not a constant formula.
+
+    Examples
+    --------
+    >>> parse_number(0.1), parse_number("-2/5"), parse_number("sqrt(2)/2")
+    (1/10, -2/5, sqrt(2)/2)
+    """
+    if isinstance(value, str):
+        return _read(value, {}, None, MAX_LENGTH, max_digits)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FormulaError(f"a number is an int, a float or text, got {type(value).__name__}")
+    if isinstance(value, int) and abs(value) >= 10**max_digits:
+        raise FormulaError(f"the integer has too many digits; at most {max_digits} are accepted")
+    if not math.isfinite(value):
+        raise FormulaError(f"a number must be finite, got {value!r}")
+    return _exact(float.__repr__(value) if isinstance(value, float) else str(value))

@@ -1,0 +1,279 @@
+"""The one door from symbolic to executable: generated source becomes a function, sizes become a layout.
+
+``compile_system(problem, x, y, width)`` returns a ``CompiledSystem``: value, gradient, Hessian, Hessian-vector
+product and outputs, batched over parameter points, on one device and in one dtype.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from sympy import Expr
+from torch import Tensor as TorchTensor
+
+from derivations.indexed import Index, Tensor
+from derivations.problem import Problem
+from derivations.system import System
+from numerics.lowering import Lowered, lower
+
+__all__ = ["CompiledSystem", "compile_system"]
+
+
+def _executable(lowered: Lowered) -> Callable[..., tuple[TorchTensor, ...]]:
+    filename = f"<generated {lowered.name} {hash(lowered.source) & 0xFFFFFFFF:x}>"
+    linecache.cache[filename] = (len(lowered.source), None, lowered.source.splitlines(True), filename)
+    import math
+
+    namespace: dict[str, Any] = {"torch": torch, "math": math}
+    exec(compile(lowered.source, filename, "exec"), namespace)
+    return namespace[lowered.name]
+
+
+class CompiledSystem:
+    r"""A problem at given sizes and data as batched PyTorch functions.
+
+    Parameters
+    ----------
+    problem : Problem
+        With a concrete activation and loss.
+    x, y : Tensor
+        Data, (n, d) and (n,) or (n, o); they fix dtype and device.
+    sizes : mapping
+        Values of the width symbols: ``{"m": 3}`` or ``{"m1": 4, "m2": 3}``.
+
+    Attributes
+    ----------
+    layout : list of (block, shape, slice)
+        Place of each block in the flat vector theta of length P.
+
+    Every method takes theta of shape (P,) or (B, P) and returns results with the same leading axes.
+    """
+
+    def __init__(self, problem: Problem, x: TorchTensor, y: TorchTensor, sizes: Mapping[str, int]) -> None:
+        if problem.activation is None or problem.loss is None:
+            raise ValueError("compiling needs a concrete activation and loss; this problem keeps one of them general")
+        self.problem, self.x, self.y = problem, x, y
+        self.dtype, self.device = x.dtype, x.device
+        self.sizes = {"n": x.shape[0], "d": x.shape[1], **({"o": y.shape[1]} if problem.vector_output else {}), **sizes}
+        expected = tuple(self.sizes[str(s)] for s in problem.y.dims)
+        if tuple(y.shape) != expected:
+            raise ValueError(f"y has shape {tuple(y.shape)}, the problem needs {problem.y.dims} = {expected}")
+        self.layout: list[tuple[str, tuple[int, ...], slice]] = []
+        start = 0
+        for block in problem.blocks:
+            shape = tuple(self.sizes[str(s)] for s in block.tensor.dims)
+            length = 1
+            for s in shape:
+                length *= s
+            self.layout.append((block.name, shape, slice(start, start + length)))
+            start += length
+        self.P = start
+        self._functions: dict[str, tuple[Callable[..., tuple[TorchTensor, ...]], Lowered]] = {}
+
+    # -- parameters ----------------------------------------------------------------------------------------------
+
+    def pack(self, blocks: Mapping[str, Any]) -> TorchTensor:
+        """Return the flat vector of a dictionary of blocks (nested lists or tensors).
+
+        Raises
+        ------
+        ValueError
+            If a block is missing, unknown or of the wrong shape.
+        """
+        known = [name for name, _, _ in self.layout]
+        for name in blocks:
+            if name not in known:
+                raise ValueError(f"unknown block '{name}'; this model has {', '.join(known)}")
+        parts = []
+        for name, shape, _ in self.layout:
+            if name not in blocks:
+                raise ValueError(f"block '{name}' of shape {shape} is missing; this model has {', '.join(known)}")
+            try:
+                part = torch.as_tensor(blocks[name], dtype=self.dtype, device=self.device)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"block '{name}' is not an array of numbers of shape {shape}: {error}") from None
+            if tuple(part.shape) != shape:
+                raise ValueError(f"block '{name}' has shape {tuple(part.shape)}, required is {shape}")
+            if not bool(torch.isfinite(part).all()):
+                raise ValueError(f"block '{name}' holds a number that is not finite")
+            parts.append(part.reshape(-1))
+        return torch.cat(parts)
+
+    def unpack(self, theta: TorchTensor) -> dict[str, TorchTensor]:
+        """Return the blocks of theta, shape (..., P) to (..., *block shape)."""
+        return {name: theta[..., where].reshape(*theta.shape[:-1], *shape) for name, shape, where in self.layout}
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def value(self, theta: TorchTensor) -> TorchTensor:
+        """Risk R, shape (...)."""
+        return self._run("value", theta)[0]
+
+    def outputs(self, theta: TorchTensor) -> TorchTensor:
+        """Network outputs f at the samples, shape (..., n) or (..., n, o)."""
+        return self._run("outputs", theta)[0]
+
+    def gradient(self, theta: TorchTensor) -> TorchTensor:
+        """Gradient of R, shape (..., P); rows of frozen blocks are the true derivative as well."""
+        return self._run("gradient", theta)[0]
+
+    def value_gradient(self, theta: TorchTensor) -> tuple[TorchTensor, TorchTensor]:
+        """Value and gradient from one call."""
+        return self._run("value_gradient", theta)  # type: ignore[return-value]
+
+    def hessian(self, theta: TorchTensor) -> TorchTensor:
+        """Hessian of R, shape (..., P, P)."""
+        return self._run("hessian", theta)[0]
+
+    def value_gradient_hessian(self, theta: TorchTensor) -> tuple[TorchTensor, TorchTensor, TorchTensor]:
+        """Value, gradient and Hessian from one call."""
+        return self._run("value_gradient_hessian", theta)  # type: ignore[return-value]
+
+    def hvp(self, theta: TorchTensor, v: TorchTensor) -> TorchTensor:
+        """Hessian-vector product H v without the Hessian, shape (..., P)."""
+        return self._run("hvp", theta, v)[0]
+
+    @cached_property
+    def rates(self) -> TorchTensor:
+        """Rate of each flat parameter in the flow d theta/dt = - rate * grad R; 0 for frozen blocks."""
+        out = torch.ones(self.P, dtype=self.dtype, device=self.device)
+        for block, (_, _, where) in zip(self.problem.blocks, self.layout, strict=True):
+            out[where] = float(block.rate) if block.trained else 0.0
+        return out
+
+    def flow(self, theta: TorchTensor) -> TorchTensor:
+        """Right-hand side of the gradient flow, - rate * grad R, shape (..., P)."""
+        return -self.rates * self.gradient(theta)
+
+    def flow_jacobian(self, theta: TorchTensor) -> TorchTensor:
+        """Jacobian of the flow, - rate * Hessian, shape (..., P, P)."""
+        return -self.rates[:, None] * self.hessian(theta)
+
+    def evaluate(self, system: System, outputs: Mapping[str, tuple[Expr, Sequence[Index]]], theta: TorchTensor) -> dict[str, TorchTensor]:
+        """Evaluate further expressions over the problem's leaves and definitions at theta."""
+        lowered = lower("extra", system, outputs, self.problem.parameters, self.problem.functions)
+        results = self._call(_executable(lowered), lowered, torch.atleast_2d(theta), None)
+        lead = theta.shape[:-1]
+        return {name: r.reshape(*lead, *r.shape[1:]) for name, r in zip(outputs, results, strict=True)}
+
+    @property
+    def source(self) -> str:
+        """Generated PyTorch source of every function compiled so far (gradient and Hessian at least)."""
+        for what in ("value_gradient", "hessian"):
+            self._function(what)
+        return "\n\n".join(lowered.source for _, lowered in self._functions.values())
+
+    # -- internals -----------------------------------------------------------------------------------------------
+
+    def _run(self, what: str, theta: TorchTensor, v: TorchTensor | None = None) -> tuple[TorchTensor, ...]:
+        if theta.shape[-1] != self.P:
+            raise ValueError(f"theta has shape {tuple(theta.shape)}, the last axis must be P = {self.P}")
+        lead = theta.shape[:-1]
+        flat = theta.reshape(-1, self.P)
+        direction = None if v is None else v.reshape(-1, self.P).expand(flat.shape)
+        function, lowered = self._function(what)
+        results = list(self._call(function, lowered, flat, direction))
+        packed: list[TorchTensor] = []
+        if what.startswith("value"):
+            packed.append(results.pop(0))
+        if what == "outputs":
+            packed.append(results.pop(0))
+        if "gradient" in what or what == "hvp":
+            blocks = [results.pop(0).reshape(flat.shape[0], -1) for _ in self.layout]
+            packed.append(torch.cat(blocks, dim=1))
+        if "hessian" in what:
+            packed.append(self._assemble(results, flat.shape[0]))
+        return tuple(r.reshape(*lead, *r.shape[1:]) for r in packed)
+
+    def _assemble(self, blocks: list[TorchTensor], batch: int) -> TorchTensor:
+        out = torch.empty((batch, self.P, self.P), dtype=self.dtype, device=self.device)
+        for row, (_, _, rows) in enumerate(self.layout):
+            for column, (_, _, columns) in enumerate(self.layout[row:], start=row):
+                part = blocks.pop(0).reshape(batch, rows.stop - rows.start, columns.stop - columns.start)
+                out[:, rows, columns] = part
+                if row != column:
+                    out[:, columns, rows] = part.transpose(1, 2)
+        return out
+
+    def _function(self, what: str) -> tuple[Callable[..., tuple[TorchTensor, ...]], Lowered]:
+        if what not in self._functions:
+            lowered = _lowered(self.problem, what)
+            self._functions[what] = (_executable(lowered), lowered)
+        return self._functions[what]
+
+    def _call(
+        self, function: Callable[..., tuple[TorchTensor, ...]], lowered: Lowered, flat: TorchTensor, direction: TorchTensor | None
+    ) -> tuple[TorchTensor, ...]:
+        blocks = self.unpack(flat)
+        moves = {} if direction is None else {f"v_{name}": part for name, part in self.unpack(direction).items()}
+        available = {**blocks, **moves, "x": self.x, "y": self.y}
+        return function(*[available[t.name] for t in lowered.arguments])
+
+
+_CACHE: dict[tuple[Problem, str], Lowered] = {}
+
+
+def _lowered(problem: Problem, what: str) -> Lowered:
+    key = (problem, what)
+    if key not in _CACHE:
+        outputs: dict[str, tuple[Expr, Sequence[Index]]] = {}
+        system = problem.derived
+        if what.startswith("value"):
+            outputs["R"] = (problem.risk(), ())
+        if what == "outputs":
+            formals = system.formals(problem.output)
+            outputs["f"] = (problem.output[formals], formals)
+        if "gradient" in what:
+            for name, tensor in problem.gradient.items():
+                formals = problem.block(name).indices
+                outputs[f"grad_{name}"] = (tensor[formals] if formals else tensor(), formals)
+        if what == "hvp":
+            system, products = problem.hessian_vector
+            for name, tensor in products.items():
+                formals = problem.block(name).indices
+                outputs[f"hvp_{name}"] = (tensor[formals] if formals else tensor(), formals)
+        if "hessian" in what:
+            names = [block.name for block in problem.blocks]
+            for position, row in enumerate(names):
+                for column in names[position:]:
+                    expr, rows, columns = problem.hessian_block(row, column)
+                    outputs[f"hess_{row}_{column}"] = (expr, (*rows, *columns))
+        batched: list[Tensor] = list(problem.parameters)
+        if what == "hvp":
+            batched += list(problem.directions.values())
+        _CACHE[key] = lower(what, system, outputs, batched, problem.functions)
+    return _CACHE[key]
+
+
+def compile_system(
+    problem: Problem,
+    x: Any,
+    y: Any,
+    width: int | Sequence[int],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float64,
+) -> CompiledSystem:
+    """Compile ``problem`` at the given data and width(s).
+
+    Parameters
+    ----------
+    problem : Problem
+        With a concrete activation and loss.
+    x, y : nested lists or arrays
+        (n, d) and (n,) or (n, o).
+    width : int or sequence of int
+        Width m, or the hidden widths of a deep network.
+    device, dtype
+        Where and in what precision everything is computed; nothing is moved silently.
+    """
+    widths = [width] if isinstance(width, int) else list(width)
+    names = [str(s) for s in problem.hidden_dims]
+    if len(widths) != len(names):
+        raise ValueError(f"{len(widths)} widths given, the network has {len(names)} hidden layers")
+    data = [torch.as_tensor(u, dtype=dtype, device=device) for u in (x, y)]
+    return CompiledSystem(problem, data[0], data[1], dict(zip(names, widths, strict=True)))
