@@ -28,7 +28,7 @@ __all__ = ["ELEMENTARY_FUNCTIONS", "parse_formula", "parse_number"]
 
 MAX_LENGTH, MAX_BRACKETS, MAX_ARGUMENTS, MAX_DIGITS, MAX_NODES = 300, 24, 12, 40, 2000
 MAX_EXPONENT, LARGEST, SMALLEST = 100, 1e300, 1e-300  # of literals; of constants, well inside doubles
-MAX_BITS = 512  # numerator and denominator of an exact constant together
+MAX_BITS = 512  # of numerator and denominator together
 # To tell the sign of a polynomial in a symbol of declared sign, SymPy solves it: minutes from degree 4 on.
 MAX_POWER, MAX_POWER_SIGNED = 64, 2
 MAX_ROOT = 20  # denominators of exponents: SymPy raises the base to nearly this power
@@ -117,8 +117,9 @@ def _degree(expr: Expr, degrees: Sequence[int]) -> int:
 class _Reader(ast.NodeVisitor):
     """Build the expression of one text: an admitted kind of node has a ``visit_`` method, no other."""
 
-    def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, Any]) -> None:
-        self.text, self.names, self.functions = text, names, functions
+    def __init__(self, text: str, names: Mapping[str, Any], functions: Mapping[str, Any] | None) -> None:
+        self.text, self.names = text, names
+        self.functions = ELEMENTARY_FUNCTIONS if functions is None else functions
         self.known: dict[Expr, _Measure] = {}
         self.max_power = MAX_POWER
 
@@ -137,8 +138,7 @@ class _Reader(ast.NodeVisitor):
         if isinstance(expr, _UNREAL):
             raise FormulaError("is not a finite real number")
         parts = [self.measure(part) for part in expr.args]
-        size = 1 + sum(part.size for part in parts)
-        if size > MAX_NODES:
+        if (size := 1 + sum(part.size for part in parts)) > MAX_NODES:
             raise FormulaError(f"grows beyond {MAX_NODES} operations once written out")
         if expr.is_Rational and (expr.p * expr.q).bit_length() > MAX_BITS:
             raise FormulaError(f"is an exact number of more than {MAX_BITS} bits")
@@ -205,7 +205,7 @@ class _Reader(ast.NodeVisitor):
         lists = {name: value for name, value in self.names.items() if _is_list(value)}
         if name not in lists:
             raise self.refusal(node, f"indexes what is not a list; lists: {', '.join(lists) or 'none'}")
-        index = node.slice.value if isinstance(node.slice, ast.Constant) else None
+        index = getattr(node.slice, "value", None)
         if type(index) is not int or not 0 <= index < len(lists[name]):
             raise self.refusal(node.slice, f"is not an index of {name}; {_range(name, lists[name])}")
         return self.build(node, lambda: lists[name][index])
@@ -265,8 +265,8 @@ def _range(name: str, values: Sequence[Any]) -> str:
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
     """Say that a name is unknown, give the nearest known one and list what is known."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"is an unknown {kind}; {f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(dict.fromkeys(known))}"
+    near = "".join(f"did you mean {u!r}? " for u in difflib.get_close_matches(name, known, 1, 0.5))
+    return f"is an unknown {kind}; {near}known: {', '.join(dict.fromkeys(known))}"
 
 
 def _check_tokens(text: str, max_digits: int) -> None:
@@ -304,20 +304,18 @@ def _check_tokens(text: str, max_digits: int) -> None:
 
 def _read(text: str, names: Mapping[str, Any], functions: Any, length: int, digits: int) -> Expr:
     """Check the text, parse it and build the expression."""
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not (bare := text.strip()):
         raise FormulaError(f"a formula is given as text, got {type(text).__name__} {text!r:.40}")
     if len(text) > length:
         raise FormulaError(f"the formula has {len(text)} characters; at most {length} are accepted")
-    text = text.strip()
-    _check_tokens(text, digits)
-    given = ELEMENTARY_FUNCTIONS if functions is None else functions
+    _check_tokens(bare, digits)
     try:
-        return _Reader(text, names, given).visit(ast.parse(text, mode="eval").body)
+        return _Reader(bare, names, functions).visit(ast.parse(bare, mode="eval").body)
     except SyntaxError as error:
         column = max((error.offset or 1) - 1, 0)
-        raise FormulaError(f"the formula cannot be read: {error.msg}", text=text, column=column) from error
+        raise FormulaError(f"the formula cannot be read: {error.msg}", text=bare, column=column) from error
     except (RecursionError, MemoryError) as error:
-        raise FormulaError("the formula is nested too deeply", text=text, column=0) from error
+        raise FormulaError("the formula is nested too deeply", text=bare, column=0) from error
 
 
 def parse_formula(

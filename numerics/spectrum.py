@@ -1,0 +1,89 @@
+r"""Inertia and kind of a critical point from its Hessian spectrum, with the spectral gap reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from numerics.tolerances import ZERO_EIGENVALUE
+
+__all__ = ["Inertia", "Spectrum", "spectrum"]
+
+
+@dataclass(frozen=True)
+class Inertia:
+    """Numbers of negative, zero and positive eigenvalues."""
+
+    negative: int
+    zero: int
+    positive: int
+
+    def __add__(self, other: Inertia) -> Inertia:
+        return Inertia(self.negative + other.negative, self.zero + other.zero, self.positive + other.positive)
+
+    def __sub__(self, other: Inertia) -> Inertia:
+        return Inertia(self.negative - other.negative, self.zero - other.zero, self.positive - other.positive)
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the JSON form."""
+        return {"negative": self.negative, "zero": self.zero, "positive": self.positive}
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    r"""Eigenvalues (ascending) and what they say.
+
+    ``zero`` means :math:`|\lambda| \le` ``tolerance`` :math:`= 10^{-9} \lambda_{\max}`; ``largest_zero`` and
+    ``smallest_nonzero`` are the two sides of the gap (None where a side is empty).
+    """
+
+    eigenvalues: tuple[float, ...]
+    vectors: Tensor
+    inertia: Inertia
+    tolerance: float
+    largest_zero: float | None
+    smallest_nonzero: float | None
+
+    @property
+    def clear(self) -> bool:
+        """Whether the gap between zero and non-zero is at least a factor 100, so that no sign is in doubt."""
+        if self.largest_zero is None or self.smallest_nonzero is None:
+            return self.smallest_nonzero is None or self.smallest_nonzero >= 10 * self.tolerance
+        return self.smallest_nonzero >= 100 * self.largest_zero
+
+    @property
+    def kind(self) -> str:
+        """Return ``minimum``, ``maximum`` or ``saddle``; ``degenerate`` where a semidefinite Hessian has zeros."""
+        if self.inertia.negative and self.inertia.positive:
+            return "saddle"
+        if self.inertia.zero:
+            return "degenerate"
+        return "maximum" if self.inertia.negative else "minimum"
+
+
+def spectrum(hessian: Tensor, relative_zero: float = ZERO_EIGENVALUE) -> Spectrum:
+    """Return the spectrum of one symmetric matrix (P, P).
+
+    Raises
+    ------
+    ValueError
+        If the matrix holds a number that is not finite.
+    """
+    if not bool(torch.isfinite(hessian).all()):
+        raise ValueError("the Hessian holds numbers that are not finite: the point has overflowed")
+    values, vectors = torch.linalg.eigh(hessian)
+    largest = float(values.abs().max())
+    floor = torch.finfo(hessian.dtype).eps * hessian.shape[-1]
+    tolerance = max(relative_zero, 10 * floor) * largest
+    zero = values.abs() <= tolerance
+    inertia = Inertia(int((values < -tolerance).sum()), int(zero.sum()), int((values > tolerance).sum()))
+    return Spectrum(
+        tuple(float(v) for v in values),
+        vectors,
+        inertia,
+        tolerance,
+        float(values[zero].abs().max()) if bool(zero.any()) else None,
+        float(values[~zero].abs().min()) if bool((~zero).any()) else None,
+    )
