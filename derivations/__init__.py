@@ -1,1 +1,3 @@
-"""derivations."""
+"""Derivations package of the landscape workbench."""
+
+__all__: list[str] = []

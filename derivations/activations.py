@@ -11,7 +11,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from sympy import Abs, Expr, Integer, Rational, S, Symbol, cos, erf, exp, expand, limit, simplify, sin, sqrt, sympify, tanh
+from sympy import (
+    Abs,
+    Expr,
+    Integer,
+    Rational,
+    S,
+    Symbol,
+    cos,
+    erf,
+    exp,
+    expand,
+    limit,
+    simplify,
+    sin,
+    sqrt,
+    sympify,
+    tanh,
+)
 
 from derivations.claim import Status
 from derivations.decide import Decision, identically_zero
@@ -118,7 +135,7 @@ class Activation:
 
 
 def _entry(name: str, expr: Expr, tex: str = r"\sigma") -> tuple[str, Activation]:
-    return name, Activation(name, sympify(expr), tex)
+    return name, Activation(name, sympify(expr, strict=True), tex)
 
 
 #: Registered activations by name.
@@ -171,10 +188,16 @@ def activation(text: str, *, kink: Expr | int = 0) -> Activation:
 
     if text in REGISTRY:
         found = REGISTRY[text]
-        return found if kink == 0 else Activation(found.name, found.expr, found.tex, sympify(kink))
+        return (
+            found if kink == 0 else Activation(found.name, found.expr, found.tex, sympify(kink, strict=True))
+        )
     if text.isidentifier() and text != "z":
         near = get_close_matches(text, REGISTRY, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise FormulaError(f"unknown activation '{text}'{hint} Registered: {', '.join(REGISTRY)}; or give a formula in z")
+        raise FormulaError(
+            f"unknown activation '{text}'{hint} Registered: {', '.join(REGISTRY)}; or give a formula in z"
+        )
     expr = parse_formula(text, {"z": Z})
-    return Activation(text, expand(expr) if expr.is_polynomial(Z) else expr, r"\sigma", sympify(kink))
+    return Activation(
+        text, expand(expr) if expr.is_polynomial(Z) else expr, r"\sigma", sympify(kink, strict=True)
+    )

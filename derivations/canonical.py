@@ -111,7 +111,9 @@ def _reduce(factors: tuple[Expr, ...], bound: tuple[Index, ...]) -> tuple[Expr, 
                 product, changed = replace_index(rest, old, left if old == right else right), True
                 indices.remove(old)
                 break
-            if isinstance(right, Index) and _has(rest, right):  # both free: use the smaller name everywhere else
+            if isinstance(right, Index) and _has(
+                rest, right
+            ):  # both free: use the smaller name everywhere else
                 product, changed = factor * replace_index(rest, right, left), True
                 break
     coefficient: Expr = Integer(1)

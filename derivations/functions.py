@@ -28,7 +28,7 @@ class step(Function):
 
     def __new__(cls, z: Expr, value_at_zero: Expr | int = 0, **options: object) -> Expr:
         """Accept ``step(z)`` as short for ``step(z, 0)``."""
-        return super().__new__(cls, sympify(z), sympify(value_at_zero), **options)
+        return super().__new__(cls, sympify(z, strict=True), sympify(value_at_zero, strict=True), **options)
 
     @classmethod
     def eval(cls, z: Expr, value_at_zero: Expr) -> Expr | None:

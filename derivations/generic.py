@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sympy import Expr, Symbol, Tuple, sympify
+from sympy import Expr, S, Symbol, Tuple, sympify
 
 from derivations.indexed import ISum, isum, open_sum
 
@@ -31,11 +31,13 @@ class GenericFunction(Expr):
 
     def __new__(cls, name: Any, orders: Any, *arguments: Any) -> GenericFunction:
         """Create ``name`` differentiated ``orders[j]`` times in argument ``j``."""
-        orders = Tuple(*[sympify(o) for o in orders])
+        orders = Tuple(*[sympify(o, strict=True) for o in orders])
         if len(orders) != len(arguments):
-            raise ValueError(f"{name}: {len(arguments)} arguments need as many derivative orders, got {tuple(orders)}")
+            raise ValueError(
+                f"{name}: {len(arguments)} arguments need as many derivative orders, got {tuple(orders)}"
+            )
         label = name if isinstance(name, Symbol) else Symbol(str(name))
-        return Expr.__new__(cls, label, orders, *[sympify(u) for u in arguments])
+        return Expr.__new__(cls, label, orders, *[sympify(u, strict=True) for u in arguments])
 
     @property
     def name(self) -> str:
@@ -59,7 +61,7 @@ class GenericFunction(Expr):
         return GenericFunction(self.args[0], orders, *self.arguments)
 
     def _eval_derivative(self, symbol: Symbol) -> Expr:
-        return sum((self.fdiff(j + 1) * u.diff(symbol) for j, u in enumerate(self.arguments)), sympify(0))
+        return sum((self.fdiff(j + 1) * u.diff(symbol) for j, u in enumerate(self.arguments)), S.Zero)
 
     def _sympystr(self, printer: Any) -> str:
         if len(self.orders) == 1:

@@ -61,7 +61,7 @@ class Index(AtomicExpr):
     def __new__(cls, name: str, dim: Expr, level: int = 0) -> Index:
         """Create the index ``name`` over ``dim``."""
         obj = AtomicExpr.__new__(cls)
-        obj.name, obj.dim, obj.level = str(name), sympify(dim), int(level)
+        obj.name, obj.dim, obj.level = str(name), sympify(dim, strict=True), int(level)
         return obj
 
     def __getnewargs__(self) -> tuple[Any, ...]:
@@ -105,7 +105,11 @@ class Tensor(AtomicExpr):
     def __new__(cls, name: str, dims: tuple[Expr, ...] = (), tex: str | None = None) -> Tensor:
         """Create the tensor."""
         obj = AtomicExpr.__new__(cls)
-        obj.name, obj.dims, obj.tex = str(name), tuple(sympify(s) for s in dims), tex or str(name)
+        obj.name, obj.dims, obj.tex = (
+            str(name),
+            tuple(sympify(s, strict=True) for s in dims),
+            tex or str(name),
+        )
         return obj
 
     def __getnewargs__(self) -> tuple[Any, ...]:
@@ -137,12 +141,16 @@ class Entry(Expr):
 
     def __new__(cls, tensor: Tensor, *indices: Any) -> Entry:
         """Create the entry; raise DimensionError on a wrong number of indices or a wrong dimension."""
-        slots = tuple(sympify(u) for u in indices)
+        slots = tuple(sympify(u, strict=True) for u in indices)
         if len(slots) != len(tensor.dims):
-            raise DimensionError(f"{tensor.name} has {len(tensor.dims)} slots {tensor.dims}, got {len(slots)} indices {slots}")
+            raise DimensionError(
+                f"{tensor.name} has {len(tensor.dims)} slots {tensor.dims}, got {len(slots)} indices {slots}"
+            )
         for position, (u, dim) in enumerate(zip(slots, tensor.dims, strict=True)):
             if isinstance(u, Index) and u.dim != dim:
-                raise DimensionError(f"slot {position} of {tensor.name} runs over {dim}, got index {u} over {u.dim}")
+                raise DimensionError(
+                    f"slot {position} of {tensor.name} runs over {dim}, got index {u} over {u.dim}"
+                )
         return Expr.__new__(cls, tensor, *slots)
 
     @property
@@ -168,9 +176,11 @@ class Delta(Expr):
 
     def __new__(cls, left: Any, right: Any) -> Expr:
         """Create the delta."""
-        left, right = sympify(left), sympify(right)
+        left, right = sympify(left, strict=True), sympify(right, strict=True)
         if isinstance(left, Index) and isinstance(right, Index) and left.dim != right.dim:
-            raise DimensionError(f"delta({left}, {right}) compares an index over {left.dim} with one over {right.dim}")
+            raise DimensionError(
+                f"delta({left}, {right}) compares an index over {left.dim} with one over {right.dim}"
+            )
         if left == right:
             return S.One
         if left.is_Integer and right.is_Integer:
@@ -192,7 +202,7 @@ class ISum(Expr):
 
     def __new__(cls, body: Any, index: Index) -> Expr:
         """Create the normal form of the sum."""
-        return _normal_sum(sympify(body), index)
+        return _normal_sum(sympify(body, strict=True), index)
 
     @property
     def body(self) -> Expr:
@@ -226,7 +236,7 @@ class ISum(Expr):
 
 def isum(body: Any, *indices: Index) -> Expr:
     """Return the nested normal-form sum of ``body`` over ``indices``, the last one innermost."""
-    out = sympify(body)
+    out = sympify(body, strict=True)
     for index in reversed(indices):
         out = _normal_sum(out, index)
     return out
@@ -286,7 +296,11 @@ def _normal_sum(body: Expr, index: Index) -> Expr:
         if isinstance(factor, Add | Pow) and _contains_delta(factor, index):
             expanded = (factor * Mul(*inside[:position], *inside[position + 1 :])).expand(deep=False)
             if isinstance(expanded, Add):
-                return Mul(*outside, 1) * _normal_sum(expanded, index) if outside else _normal_sum(expanded, index)
+                return (
+                    Mul(*outside, 1) * _normal_sum(expanded, index)
+                    if outside
+                    else _normal_sum(expanded, index)
+                )
     core = Mul(*inside)
     bound = Index("", index.dim, 1 + _level(core))
     return Mul(*outside, Expr.__new__(ISum, _rename(core, index, bound), bound))
@@ -328,4 +342,3 @@ def entries(expr: Expr) -> Iterator[Entry]:
     else:
         for arg in expr.args:
             yield from entries(arg)
-

@@ -88,5 +88,7 @@ def loss(text: str, *, margin: Expr | int = 1) -> Loss:
     if text.isidentifier() and text not in ("f", "y"):
         near = get_close_matches(text, [*REGISTRY, "linear_hinge"], n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise FormulaError(f"unknown loss '{text}'{hint} Registered: {', '.join(REGISTRY)}, linear_hinge; or give a formula in f and y")
+        raise FormulaError(
+            f"unknown loss '{text}'{hint} Registered: {', '.join(REGISTRY)}, linear_hinge; or give a formula in f and y"
+        )
     return Loss(text, parse_formula(text, {"f": F, "y": Y}))

@@ -190,7 +190,12 @@ class Problem:
                 layout.append((f"b{self.depth}", rf"b^{{({self.depth})}}", out))
         rates = dict(self.rate)
         return tuple(
-            Block(Tensor(name, tuple(u.dim for u in indices), tex), indices, rates.get(name, Integer(1)), name not in self.freeze)
+            Block(
+                Tensor(name, tuple(u.dim for u in indices), tex),
+                indices,
+                rates.get(name, Integer(1)),
+                name not in self.freeze,
+            )
             for name, tex, indices in layout
         )
 
@@ -230,7 +235,10 @@ class Problem:
         per_sample = isum(GenericFunction("ell", (0, 0), f, y), *out)
         total = self.factor * isum(per_sample, _I) / (n if self.reduction == "mean" else 1)
         if self.weight_decay != 0:
-            squares = [isum(b.tensor[b.indices] ** 2, *b.indices) if b.indices else b.tensor() ** 2 for b in self.blocks]
+            squares = [
+                isum(b.tensor[b.indices] ** 2, *b.indices) if b.indices else b.tensor() ** 2
+                for b in self.blocks
+            ]
             total += self.weight_decay / 2 * sum(squares[1:], squares[0])
         return system.define(self.risk, (), total)
 
@@ -324,7 +332,12 @@ def _loss(given: str | Loss | None) -> Loss | None:
 
 
 def _exact(options: dict[str, object]) -> dict[str, object]:
-    out = {key: sympify(v) if key in ("factor", "weight_decay", "scale") and not isinstance(v, str) else v for key, v in options.items()}
+    out = {
+        key: sympify(v, strict=True)
+        if key in ("factor", "weight_decay", "scale") and not isinstance(v, str)
+        else v
+        for key, v in options.items()
+    }
     for key in ("factor", "weight_decay", "scale"):
         if isinstance(out.get(key), str):
             from derivations.formula import parse_formula

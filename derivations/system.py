@@ -25,7 +25,19 @@ from typing import Any
 
 from sympy import Add, Expr, Mul, Piecewise, Pow, S, sympify
 
-from derivations.indexed import Delta, Entry, Index, ISum, Tensor, entries, fresh, isum, open_sum, replace_index, replace_leaves
+from derivations.indexed import (
+    Delta,
+    Entry,
+    Index,
+    ISum,
+    Tensor,
+    entries,
+    fresh,
+    isum,
+    open_sum,
+    replace_index,
+    replace_leaves,
+)
 
 __all__ = ["Declaration", "Definition", "System", "occurrences"]
 
@@ -52,7 +64,7 @@ class Definition:
         for old, new in zip(self.indices, middle, strict=True):
             expr = replace_index(expr, old, new)
         for old, value in zip(middle, indices, strict=True):
-            expr = replace_index(expr, old, sympify(value))
+            expr = replace_index(expr, old, sympify(value, strict=True))
         return expr
 
 
@@ -86,11 +98,13 @@ class System:
         for declaration in self.declarations:
             if declaration.tensor == tensor:
                 return declaration.indices
-        raise KeyError(f"{tensor} is neither declared nor defined; declared: {[d.tensor.name for d in self.declarations]}")
+        raise KeyError(
+            f"{tensor} is neither declared nor defined; declared: {[d.tensor.name for d in self.declarations]}"
+        )
 
     def define(self, tensor: Tensor, indices: Sequence[Index], expr: Any) -> System:
         """Return the system with one more definition; its leaves must be known."""
-        expr = sympify(expr)
+        expr = sympify(expr, strict=True)
         if tensor in self._by_tensor:
             raise ValueError(f"{tensor} is defined already")
         for entry in entries(expr):
@@ -164,7 +178,9 @@ class System:
             gradient[leaf] = tensor
         return system, gradient
 
-    def tangent(self, outputs: Sequence[Tensor], directions: Mapping[Tensor, Tensor]) -> tuple[System, dict[Tensor, Tensor]]:
+    def tangent(
+        self, outputs: Sequence[Tensor], directions: Mapping[Tensor, Tensor]
+    ) -> tuple[System, dict[Tensor, Tensor]]:
         """Directional derivatives: each active definition T gets ``dot T``; ``directions`` gives those of the leaves."""
         active = self.dependents(list(directions))
         dots: dict[Tensor, Tensor] = dict(directions)
@@ -190,7 +206,7 @@ class System:
         Intermediate Jacobians are inlined, primal names are kept.
         """
         active = self.dependents([wrt])
-        inner = [fresh(u) if isinstance(u, Index) else sympify(u) for u in target]
+        inner = [fresh(u) if isinstance(u, Index) else sympify(u, strict=True) for u in target]
         memo: dict[Tensor, Definition] = {}
 
         def total(expr: Expr) -> Expr:
@@ -201,7 +217,9 @@ class System:
                 elif entry.tensor in active:
                     if entry.tensor not in memo:
                         definition = self[entry.tensor]
-                        memo[entry.tensor] = Definition(definition.tensor, definition.indices, total(definition.expr))
+                        memo[entry.tensor] = Definition(
+                            definition.tensor, definition.indices, total(definition.expr)
+                        )
                     derivative = memo[entry.tensor].at(entry.indices)
                 else:
                     continue
@@ -257,7 +275,9 @@ def occurrences(expr: Expr) -> Iterator[tuple[Entry, Expr, tuple[Index, ...]]]:
             for entry, cofactor, opened in occurrences(argument):
                 yield entry, expr.fdiff(position + 1) * cofactor, opened
     elif any(True for _ in entries(expr)):
-        raise NotImplementedError(f"no derivative rule for {type(expr).__name__}: add one to derivations/system.py")
+        raise NotImplementedError(
+            f"no derivative rule for {type(expr).__name__}: add one to derivations/system.py"
+        )
 
 
 def _contribution(entry: Entry, term: Expr, opened: tuple[Index, ...], target: tuple[Index, ...]) -> Expr:

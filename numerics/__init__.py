@@ -1,1 +1,3 @@
-"""numerics."""
+"""Numerics package of the landscape workbench."""
+
+__all__: list[str] = []

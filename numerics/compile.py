@@ -55,10 +55,17 @@ class CompiledSystem:
 
     def __init__(self, problem: Problem, x: TorchTensor, y: TorchTensor, sizes: Mapping[str, int]) -> None:
         if problem.activation is None or problem.loss is None:
-            raise ValueError("compiling needs a concrete activation and loss; this problem keeps one of them general")
+            raise ValueError(
+                "compiling needs a concrete activation and loss; this problem keeps one of them general"
+            )
         self.problem, self.x, self.y = problem, x, y
         self.dtype, self.device = x.dtype, x.device
-        self.sizes = {"n": x.shape[0], "d": x.shape[1], **({"o": y.shape[1]} if problem.vector_output else {}), **sizes}
+        self.sizes = {
+            "n": x.shape[0],
+            "d": x.shape[1],
+            **({"o": y.shape[1]} if problem.vector_output else {}),
+            **sizes,
+        }
         expected = tuple(self.sizes[str(s)] for s in problem.y.dims)
         if tuple(y.shape) != expected:
             raise ValueError(f"y has shape {tuple(y.shape)}, the problem needs {problem.y.dims} = {expected}")
@@ -91,11 +98,15 @@ class CompiledSystem:
         parts = []
         for name, shape, _ in self.layout:
             if name not in blocks:
-                raise ValueError(f"block '{name}' of shape {shape} is missing; this model has {', '.join(known)}")
+                raise ValueError(
+                    f"block '{name}' of shape {shape} is missing; this model has {', '.join(known)}"
+                )
             try:
                 part = torch.as_tensor(blocks[name], dtype=self.dtype, device=self.device)
             except (TypeError, ValueError) as error:
-                raise ValueError(f"block '{name}' is not an array of numbers of shape {shape}: {error}") from None
+                raise ValueError(
+                    f"block '{name}' is not an array of numbers of shape {shape}: {error}"
+                ) from None
             if tuple(part.shape) != shape:
                 raise ValueError(f"block '{name}' has shape {tuple(part.shape)}, required is {shape}")
             if not bool(torch.isfinite(part).all()):
@@ -105,7 +116,9 @@ class CompiledSystem:
 
     def unpack(self, theta: TorchTensor) -> dict[str, TorchTensor]:
         """Return the blocks of theta, shape (..., P) to (..., *block shape)."""
-        return {name: theta[..., where].reshape(*theta.shape[:-1], *shape) for name, shape, where in self.layout}
+        return {
+            name: theta[..., where].reshape(*theta.shape[:-1], *shape) for name, shape, where in self.layout
+        }
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -153,7 +166,9 @@ class CompiledSystem:
         """Jacobian of the flow, - rate * Hessian, shape (..., P, P)."""
         return -self.rates[:, None] * self.hessian(theta)
 
-    def evaluate(self, system: System, outputs: Mapping[str, tuple[Expr, Sequence[Index]]], theta: TorchTensor) -> dict[str, TorchTensor]:
+    def evaluate(
+        self, system: System, outputs: Mapping[str, tuple[Expr, Sequence[Index]]], theta: TorchTensor
+    ) -> dict[str, TorchTensor]:
         """Evaluate further expressions over the problem's leaves and definitions at theta."""
         lowered = lower("extra", system, outputs, self.problem.parameters, self.problem.functions)
         results = self._call(_executable(lowered), lowered, torch.atleast_2d(theta), None)
@@ -206,10 +221,16 @@ class CompiledSystem:
         return self._functions[what]
 
     def _call(
-        self, function: Callable[..., tuple[TorchTensor, ...]], lowered: Lowered, flat: TorchTensor, direction: TorchTensor | None
+        self,
+        function: Callable[..., tuple[TorchTensor, ...]],
+        lowered: Lowered,
+        flat: TorchTensor,
+        direction: TorchTensor | None,
     ) -> tuple[TorchTensor, ...]:
         blocks = self.unpack(flat)
-        moves = {} if direction is None else {f"v_{name}": part for name, part in self.unpack(direction).items()}
+        moves = (
+            {} if direction is None else {f"v_{name}": part for name, part in self.unpack(direction).items()}
+        )
         available = {**blocks, **moves, "x": self.x, "y": self.y}
         return function(*[available[t.name] for t in lowered.arguments])
 

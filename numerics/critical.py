@@ -68,7 +68,9 @@ def find_critical_points(
     count = theta.shape[0]
     descends = torch.arange(count, device=theta.device) % 2 == 1
     mu = torch.full((count,), 1e-2, dtype=theta.dtype, device=theta.device)
-    state = torch.zeros(count, dtype=torch.long, device=theta.device)  # 0 running, 1 converged, 2 infinity, 3 failed
+    state = torch.zeros(
+        count, dtype=torch.long, device=theta.device
+    )  # 0 running, 1 converged, 2 infinity, 3 failed
     rejected = torch.zeros(count, dtype=torch.long, device=theta.device)
     norms = torch.full((count,), torch.inf, dtype=theta.dtype, device=theta.device)
     for step in range(max_steps):

@@ -167,7 +167,9 @@ class _Lowering:
         if tensor not in self.definitions:
             definition = self.system[tensor]
             lowered = self.value(bind(definition.expr, self.functions))
-            lowered = self.named(tensor.name, self.full(lowered, definition.indices), definition.indices, lowered.batched)
+            lowered = self.named(
+                tensor.name, self.full(lowered, definition.indices), definition.indices, lowered.batched
+            )
             self.definitions[tensor] = lowered
         found = self.definitions[tensor]
         return _Value(found.code, indices, found.batched)
@@ -207,7 +209,9 @@ class _Lowering:
         if isinstance(expr, step):
             inner = self.value(expr.args[0])
             at_zero = float(expr.args[1])
-            code = f"({inner.code} > 0).to(dtype)" + (f" + {at_zero!r} * ({inner.code} == 0)" if at_zero else "")
+            code = f"({inner.code} > 0).to(dtype)" + (
+                f" + {at_zero!r} * ({inner.code} == 0)" if at_zero else ""
+            )
             return self.named(None, code, inner.labels, inner.batched)
         if isinstance(expr, sympy.Max | sympy.Min):
             word = "maximum" if isinstance(expr, sympy.Max) else "minimum"
@@ -219,7 +223,9 @@ class _Lowering:
             return self.named(None, code, labels, batched)
         pattern = _CALLS.get(type(expr))
         if pattern is None:
-            raise NotImplementedError(f"{type(expr).__name__} has no PyTorch form: add one to numerics/lowering.py")
+            raise NotImplementedError(
+                f"{type(expr).__name__} has no PyTorch form: add one to numerics/lowering.py"
+            )
         inner = self.value(expr.args[0])
         return self.named(None, pattern.format(inner.code), inner.labels, inner.batched)
 
@@ -255,7 +261,9 @@ class _Lowering:
         labels = tuple(u for u in union if u in needed)
         batched = first.batched or second.batched
         if labels == union:
-            return self.named(None, f"{self.aligned(first, union)} * {self.aligned(second, union)}", union, batched)
+            return self.named(
+                None, f"{self.aligned(first, union)} * {self.aligned(second, union)}", union, batched
+            )
         letters = {u: _LETTERS[j] for j, u in enumerate(union)}
         words = [("Z" if v.batched else "") + "".join(letters[u] for u in v.labels) for v in (first, second)]
         result = ("Z" if batched else "") + "".join(letters[u] for u in labels)
@@ -337,7 +345,11 @@ class _Lowering:
         return code
 
     def tensor(self, value: _Value, labels: tuple[Index, ...]) -> str:
-        return f"torch.tensor({value.code}, dtype=dtype, device=device)" if value.constant else self.aligned(value, labels)
+        return (
+            f"torch.tensor({value.code}, dtype=dtype, device=device)"
+            if value.constant
+            else self.aligned(value, labels)
+        )
 
     def full(self, value: _Value, labels: tuple[Index, ...]) -> str:
         """Return code of shape exactly (sizes of ``labels``), with the batch axis if the value is batched."""
@@ -346,7 +358,11 @@ class _Lowering:
             return code
         sizes = ", ".join((["B"] if value.batched else []) + [self.size(u.dim) for u in labels])
         if value.constant:
-            return f"torch.full(({sizes},), {code}, dtype=dtype, device=device)" if labels else f"torch.tensor({code}, dtype=dtype, device=device)"
+            return (
+                f"torch.full(({sizes},), {code}, dtype=dtype, device=device)"
+                if labels
+                else f"torch.tensor({code}, dtype=dtype, device=device)"
+            )
         return f"{code}.expand({sizes})"
 
     def output(self, expr: Expr, labels: tuple[Index, ...]) -> str:

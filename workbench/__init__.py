@@ -1,1 +1,3 @@
-"""workbench."""
+"""Workbench package of the landscape workbench."""
+
+__all__: list[str] = []
