@@ -173,7 +173,7 @@ class CompiledSystem:
         lowered = lower("extra", system, outputs, self.problem.parameters, self.problem.functions)
         results = self._call(_executable(lowered), lowered, torch.atleast_2d(theta), None)
         lead = theta.shape[:-1]
-        return {name: r.reshape(*lead, *r.shape[1:]) for name, r in zip(outputs, results, strict=True)}
+        return {name: r.reshape((*lead, *r.shape[1:])) for name, r in zip(outputs, results, strict=True)}
 
     @property
     def source(self) -> str:
@@ -202,7 +202,7 @@ class CompiledSystem:
             packed.append(torch.cat(blocks, dim=1))
         if "hessian" in what:
             packed.append(self._assemble(results, flat.shape[0]))
-        return tuple(r.reshape(*lead, *r.shape[1:]) for r in packed)
+        return tuple(r.reshape((*lead, *r.shape[1:])) for r in packed)
 
     def _assemble(self, blocks: list[TorchTensor], batch: int) -> TorchTensor:
         out = torch.empty((batch, self.P, self.P), dtype=self.dtype, device=self.device)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import sympy
 from sympy import Add, Expr, Mul, Pow, Symbol
 
-from derivations.functions import relu, sech2, sigmoid, softplus, step
+from derivations.functions import step
 from derivations.generic import bind
 from derivations.indexed import Delta, Entry, Index, ISum, Tensor, open_sum, replace_index
 from derivations.system import System
+from numerics.elementwise import ELEMENTWISE
 
 __all__ = ["Lowered", "lower"]
 
@@ -25,27 +26,6 @@ __all__ = ["Lowered", "lower"]
 _NOMINAL = {"n": 100, "m": 10, "d": 8, "o": 3}
 _BATCH = 64
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-_CALLS: dict[type, str] = {
-    sympy.tanh: "torch.tanh({})",
-    sympy.exp: "torch.exp({})",
-    sympy.log: "torch.log({})",
-    sympy.sin: "torch.sin({})",
-    sympy.cos: "torch.cos({})",
-    sympy.tan: "torch.tan({})",
-    sympy.sinh: "torch.sinh({})",
-    sympy.cosh: "torch.cosh({})",
-    sympy.asinh: "torch.asinh({})",
-    sympy.atan: "torch.atan({})",
-    sympy.erf: "torch.erf({})",
-    sympy.Abs: "torch.abs({})",
-    sympy.sign: "torch.sign({})",
-    relu: "torch.relu({})",
-    sigmoid: "torch.sigmoid({})",
-    # torch.nn.functional.softplus switches to the identity at 20 and loses 2e-9; logaddexp does not.
-    softplus: "torch.logaddexp({0}, torch.zeros_like({0}))",
-    sech2: "torch.cosh({}).pow(-2)",
-}
 
 
 @dataclass(frozen=True)
@@ -221,7 +201,7 @@ class _Lowering:
             for v in values[1:]:
                 code = f"torch.{word}({code}, {self.tensor(v, labels)})"
             return self.named(None, code, labels, batched)
-        pattern = _CALLS.get(type(expr))
+        pattern = ELEMENTWISE.get(type(expr))
         if pattern is None:
             raise NotImplementedError(
                 f"{type(expr).__name__} has no PyTorch form: add one to numerics/lowering.py"
@@ -375,7 +355,6 @@ class _Lowering:
 
     def finish(self, name: str, names: list[str], results: list[str]) -> Lowered:
         arguments = tuple(sorted(self.used, key=lambda t: (t not in self.batched, t.name)))
-        every = tuple(self.batched) + arguments
         first = next((t for t in sorted(self.batched, key=lambda t: t.name)), None)
         head = []
         if first is not None and first not in arguments:
@@ -387,7 +366,6 @@ class _Lowering:
             for axis, dim in enumerate(tensor.dims):
                 if isinstance(dim, Symbol):
                     where.setdefault(dim.name, f"{tensor.name}.shape[{axis + (tensor in self.batched)}]")
-        del every
         if first is not None:
             head.append(f"B, dtype, device = {first.name}.shape[0], {first.name}.dtype, {first.name}.device")
         missing = []

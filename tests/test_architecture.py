@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "numerics": ("numerics", "workbench"),
     "numerics.reference": ("workbench.verify",),  # an oracle must stay independent of what it checks
     "workbench": ("workbench",),
-    "sympy": ("derivations", "numerics.compile", "numerics.lowering", "workbench"),
+    "sympy": ("derivations", "numerics.compile", "numerics.lowering", "numerics.elementwise", "workbench"),
     "mpmath": ("derivations",),
     "torch": ("numerics", "workbench"),
     "numpy": ("workbench",),

@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """Say plainly that the commands are not there yet; exit status 2."""
     print(
-        "workbench: the commands (derive, evaluate, flow, critical, landscape, verify, theorem, report) are not there yet",
+        "workbench: derive, evaluate, flow, critical, landscape, verify, theorem and report are not there yet",
         file=sys.stderr,
     )
     return 2
