@@ -14,7 +14,6 @@ from types import MappingProxyType
 from sympy import (
     Abs,
     Expr,
-    Integer,
     Rational,
     S,
     Symbol,
@@ -70,7 +69,7 @@ class Activation:
     name: str
     expr: Expr
     tex: str = r"\sigma"
-    kink: Expr = Integer(0)
+    kink: Expr = S.Zero
 
     def derivative(self, order: int = 1) -> Expr:
         r"""Return :math:`\sigma^{(order)}(z)`, exact almost everywhere, with the stated value at a kink."""

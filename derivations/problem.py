@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from sympy import Expr, Integer, Symbol, sympify
 
@@ -260,7 +260,7 @@ class Problem:
             z = Tensor(f"z{layer}", (n, dims[layer]), rf"z^{{({layer})}}")
             pre = isum(block[f"W{layer}"][p, q] * before(q), q)
             system = system.define(z, (_I, p), pre + block[f"b{layer}"][p] if self.input_bias else pre)
-            before = lambda u, z=z: GenericFunction("sigma", (0,), z[_I, u])  # noqa: E731
+            before = partial(_activated, z)
         q, last = Index("q", dims[-1]), block[f"W{self.depth}"]
         output = self.scale * isum(last[(*out, q)] * before(q), q)
         if self.output_bias:
@@ -321,6 +321,10 @@ class Problem:
         if self.loss is not None:
             known["ell"] = self.loss.apply
         return known
+
+
+def _activated(z: Tensor, u: Index) -> Expr:
+    return GenericFunction("sigma", (0,), z[_I, u])
 
 
 def _activation(given: str | Activation | None) -> Activation | None:

@@ -69,10 +69,6 @@ def lower(
     functions : mapping
         Concrete sigma and ell, as for ``derivations.generic.bind``.
 
-    Raises
-    ------
-    NotImplementedError
-        If a function has no PyTorch form; the message names it.
     """
     work = _Lowering(system, frozenset(batched), dict(functions))
     results = [work.output(expr, tuple(labels)) for expr, labels in outputs.values()]
@@ -90,8 +86,6 @@ class _Lowering:
     used: dict[Tensor, None] = field(default_factory=dict)
     dims: dict[str, None] = field(default_factory=dict)
     counter: itertools.count[int] = field(default_factory=itertools.count)
-
-    # -- expressions ---------------------------------------------------------------------------------------------
 
     def value(self, expr: Expr) -> _Value:
         """Lower ``expr``; equal expressions up to the names of free indices share one variable."""
@@ -209,8 +203,6 @@ class _Lowering:
         inner = self.value(expr.args[0])
         return self.named(None, pattern.format(inner.code), inner.labels, inner.batched)
 
-    # -- products and contractions ---------------------------------------------------------------------------------
-
     def product(self, factors: Sequence[Expr], summed: tuple[Index, ...]) -> _Value:
         scalars = [f for f in factors if _is_constant(f)]
         values = [self.value(f) for f in factors if not _is_constant(f)]
@@ -295,8 +287,6 @@ class _Lowering:
             alive = [s for s in alive if s not in (left, right)] + [left | right]
         return pairs
 
-    # -- emission ------------------------------------------------------------------------------------------------
-
     def named(self, name: str | None, code: str, labels: tuple[Index, ...], batched: bool) -> _Value:
         name = name or f"t{next(self.counter)}"
         self.lines.append(f"{name} = {code}")
@@ -356,7 +346,7 @@ class _Lowering:
     def finish(self, name: str, names: list[str], results: list[str]) -> Lowered:
         arguments = tuple(sorted(self.used, key=lambda t: (t not in self.batched, t.name)))
         first = next((t for t in sorted(self.batched, key=lambda t: t.name)), None)
-        head = []
+        head: list[str] = []
         if first is not None and first not in arguments:
             arguments = (first, *arguments)
         for tensor in arguments:

@@ -241,7 +241,7 @@ def exact_number(value: object, *, at: str = "") -> Expr:
     if type(value) not in (int, float, str):
         raise Refusal(describe(value), accepted, at=at)
     try:
-        number = parse_number(value)
+        number = parse_number(value)  # type: ignore[arg-type]  # it judges the type itself
         if number.is_real is not False and math.isfinite(float(number)):
             return number
     except FormulaError as error:
