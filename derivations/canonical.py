@@ -25,7 +25,8 @@ from collections.abc import Iterator
 
 from sympy import Add, Expr, Integer, Mul, Pow, S, cancel, expand
 
-from derivations.indexed import Delta, Index, ISum, _has, isum, open_sum, replace_index
+from derivations.generic import GenericFunction
+from derivations.indexed import Delta, Entry, Index, ISum, _has, isum, open_sum, replace_index
 
 __all__ = ["canonical", "residual", "vanishes"]
 
@@ -133,9 +134,6 @@ def _reduce(factors: tuple[Expr, ...], bound: tuple[Index, ...]) -> tuple[Expr, 
 
 
 def _has_leaf(expr: Expr) -> bool:
-    from derivations.generic import GenericFunction
-    from derivations.indexed import Entry
-
     return bool(expr.atoms(Entry, GenericFunction, ISum)) if expr.args else False
 
 

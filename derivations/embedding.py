@@ -19,6 +19,7 @@ from collections.abc import Callable
 from sympy import Expr, Integer, Symbol
 
 from derivations.canonical import residual
+from derivations.generic import GenericFunction
 from derivations.indexed import Delta, Index, Tensor, isum, replace_leaves
 from derivations.problem import Problem
 from derivations.system import System
@@ -97,8 +98,6 @@ def splitting_residuals(problem: Problem) -> dict[str, Expr]:
 
 
 def _wide_system(problem: Problem, extra: dict[str, tuple[Tensor, tuple[Index, ...]]]) -> System:
-    from derivations.generic import GenericFunction
-
     system = System(problem.system.declarations)
     for tensor, indices in extra.values():
         system = system.declare(tensor, indices)
@@ -106,7 +105,7 @@ def _wide_system(problem: Problem, extra: dict[str, tuple[Tensor, tuple[Index, .
     (l,) = extra["w"][1]
     pre = isum(extra["w"][0][l] * problem.x[sample, l], l)
     z1 = Tensor("z1", (sample.dim,))
-    new = Tensor.__call__(extra["b"][0]) if "b" in extra else Integer(0)
+    new = extra["b"][0]() if "b" in extra else Integer(0)
     for definition in problem.system:
         if definition.tensor == problem.output:
             system = system.define(z1, (sample,), pre + new)

@@ -63,7 +63,15 @@ def find_critical_points(
         Largest entry of theta a point may have; saturated networks have tiny gradients and wrong inertia beyond.
     progress : callable, optional
         Called with the fraction of finished rows.
+
+    Raises
+    ------
+    ValueError
+        If a block is frozen.
     """
+    frozen = [block.name for block in system.problem.blocks if not block.trained]
+    if frozen:
+        raise ValueError(f"blocks {', '.join(frozen)} are frozen; the search moves every block, leave freeze empty")
     theta = theta0.clone()
     count = theta.shape[0]
     descends = torch.arange(count, device=theta.device) % 2 == 1

@@ -71,3 +71,10 @@ def test_width_one_best_fit_of_the_one_dimensional_data():
     assert spectrum(system.hessian(best)).eigenvalues == pytest.approx(
         (0.184956346265, 1.09766106666, 2.450889750971), rel=1e-9
     )
+
+
+def test_a_frozen_block_is_refused_by_the_search():
+    problem = Problem.two_layer("tanh", "square", freeze=("a",))
+    system = compile_system(problem, [[1.0], [2.0]], [0.5, 1.0], 1)
+    with pytest.raises(ValueError, match="blocks a are frozen"):
+        find_critical_points(system, starts(system, 2, 0))
