@@ -9,7 +9,7 @@ from torch import Tensor
 
 from numerics.tolerances import ZERO_EIGENVALUE
 
-__all__ = ["Inertia", "Spectrum", "spectrum"]
+__all__ = ["Inertia", "Spectrum", "kind_of", "spectrum"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,16 @@ class Spectrum:
     @property
     def kind(self) -> str:
         """Return ``minimum``, ``maximum`` or ``saddle``; ``degenerate`` where a semidefinite Hessian has zeros."""
-        if self.inertia.negative and self.inertia.positive:
-            return "saddle"
-        if self.inertia.zero:
-            return "degenerate"
-        return "maximum" if self.inertia.negative else "minimum"
+        return kind_of(self.inertia)
+
+
+def kind_of(inertia: Inertia) -> str:
+    """Return ``saddle``, ``minimum``, ``maximum``, or ``degenerate`` for a semidefinite inertia with zeros."""
+    if inertia.negative and inertia.positive:
+        return "saddle"
+    if inertia.zero:
+        return "degenerate"
+    return "maximum" if inertia.negative else "minimum"
 
 
 def spectrum(hessian: Tensor, relative_zero: float = ZERO_EIGENVALUE) -> Spectrum:

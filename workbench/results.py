@@ -1,0 +1,253 @@
+r"""Records that every later stage reads: critical points, edges, searches, embedding checks.
+
+They hold plain numbers only, so that they survive a round trip through JSON; tables, figures, the graph and the
+report are made from them and from nothing else.  ``to_dict`` gives the JSON of schema 1.
+
+>>> point = CriticalPoint("m1.1", 1, {"a": [2.0], "w": [[0.5]]}, value=0.1, gradient_norm=1e-16,
+...                       eigenvalues=(0.5, 2.0), inertia=Inertia(0, 0, 2))
+>>> point.kind, point.strict_saddle, CriticalPoint.from_dict(point.to_dict()) == point
+('minimum', False, True)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from derivations.claim import Status
+from numerics.spectrum import Inertia, kind_of
+
+__all__ = ["Channel", "CriticalPoint", "Edge", "EmbeddingCheck", "Inertia", "WidthSearch"]
+
+Theta = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    r"""One orbit of critical points, or one stratum of a critical manifold, by a representative.
+
+    Attributes
+    ----------
+    id, width : str, int
+        ``m2.3`` is the third entry of width 2, ordered by value; ``m0.1`` is a constant network.
+    theta : dict
+        Blocks of the representative as nested lists.
+    value, gradient_norm : float
+        Risk there, and the Euclidean norm of its gradient.
+    eigenvalues, inertia : tuple of float, Inertia
+        Hessian spectrum, ascending, and its signs.
+    largest_zero, smallest_nonzero : float or None
+        The two sides of the gap between what counts as zero and what does not.
+    stratum : str
+        Which copies of which network it is, in words: ``irreducible``, ``m1.1 split (2)``, ``m1.1 with 1 dead neuron``.
+    origin, copies, dead : str or None, tuple of int, int
+        The irreducible point with the same network function (None: itself), how often each of its neurons occurs,
+        and the number of neurons that add nothing.
+    manifold_dimension : int or None
+        Dimension of the critical manifold it lies on; 0 for an isolated one; None where zeros are unexplained.
+    unexplained_zeros : int
+        Zero eigenvalues beyond that dimension.
+    orbit_size : int or None
+        Copies under permutations and sign flips; None if not finite or not known.
+    found : int
+        Starts of the search that led to it.
+    found_by : str
+        ``search``, ``embedding`` or ``descent``.
+    cells : tuple of (Inertia, int)
+        The inertias met on this stratum during the search and how often, the most frequent first.
+    embedded_from : tuple of str
+        Points of the next smaller width that are embedded into it.
+    global_minimum : bool or None
+        False where a lower value is known or there is a negative eigenvalue, else None.
+    """
+
+    id: str
+    width: int
+    theta: Theta
+    value: float
+    gradient_norm: float
+    eigenvalues: tuple[float, ...]
+    inertia: Inertia
+    largest_zero: float | None = None
+    smallest_nonzero: float | None = None
+    stratum: str = "irreducible"
+    origin: str | None = None
+    copies: tuple[int, ...] = ()
+    dead: int = 0
+    manifold_dimension: int | None = 0
+    unexplained_zeros: int = 0
+    orbit_size: int | None = 1
+    found: int = 0
+    found_by: str = "search"
+    cells: tuple[tuple[Inertia, int], ...] = ()
+    embedded_from: tuple[str, ...] = ()
+    global_minimum: bool | None = None
+    status: Status = Status.SUPPORTED
+    radius: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """``minimum``, ``maximum``, ``saddle``, or ``degenerate`` where a semidefinite Hessian has zeros."""
+        return kind_of(self.inertia)
+
+    @property
+    def strict_saddle(self) -> bool | None:
+        """Whether there is a negative eigenvalue; None where zeros leave open whether it is a saddle at all."""
+        if self.inertia.negative:
+            return True
+        return False if self.inertia.zero == 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "id": self.id,
+            "width": self.width,
+            "theta": self.theta,
+            "exact": None,
+            "value": self.value,
+            "gradient_norm": self.gradient_norm,
+            "eigenvalues": list(self.eigenvalues),
+            "inertia": self.inertia.to_dict(),
+            "largest_zero": self.largest_zero,
+            "smallest_nonzero": self.smallest_nonzero,
+            "kind": self.kind,
+            "strict_saddle": self.strict_saddle,
+            "manifold_dimension": self.manifold_dimension,
+            "unexplained_zeros": self.unexplained_zeros,
+            "global_minimum": self.global_minimum,
+            "status": str(self.status),
+            "radius": self.radius,
+            "orbit_size": self.orbit_size,
+            "found": self.found,
+            "found_by": self.found_by,
+            "stratum": self.stratum,
+            "origin": self.origin,
+            "copies": list(self.copies),
+            "dead": self.dead,
+            "cells": [{"inertia": inertia.to_dict(), "found": count} for inertia, count in self.cells],
+            "embedded_from": list(self.embedded_from),
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> CriticalPoint:
+        """Return the point that ``to_dict`` described."""
+        derived = ("exact", "kind", "strict_saddle")
+        fields = {name: value for name, value in content.items() if name not in derived}
+        fields["inertia"] = Inertia(**fields["inertia"])
+        fields["status"] = Status(fields["status"])
+        fields["cells"] = tuple((Inertia(**cell["inertia"]), cell["found"]) for cell in fields["cells"])
+        for name in ("eigenvalues", "copies", "embedded_from"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A proved embedding (``splitting``, ``null``) or a measured gradient-flow run (``descent``) between points.
+
+    ``details`` of an embedding: ``neuron`` (0-based, of the source), ``alpha``, ``inertia_before``,
+    ``inertia_after``, ``status``.  Of a descent: ``direction`` (index of the negative eigenvector), ``sign``,
+    ``eigenvalue``, ``loss_drop``, ``time``, ``distance`` (of the polished end from the target's orbit).
+    """
+
+    source: str
+    target: str
+    kind: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"source": self.source, "target": self.target, "kind": self.kind, **self.details}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Edge:
+        """Return the edge that ``to_dict`` described."""
+        rest = dict(content)
+        return cls(rest.pop("source"), rest.pop("target"), rest.pop("kind"), rest)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A descent that has not reached a critical point: the parameters grow while the risk levels off, or time is up.
+
+    ``reason`` is ``infinity`` or ``unresolved``; ``value`` and ``norm`` are those at its end.
+    """
+
+    id: str
+    source: str
+    width: int
+    direction: int
+    sign: int
+    reason: str
+    value: float
+    norm: float
+    time: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class WidthSearch:
+    """How the starts at one width ended; ``converged`` ones lie on the listed points."""
+
+    width: int
+    starts: int
+    converged: int
+    runs_to_infinity: int
+    unconverged: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class EmbeddingCheck:
+    r"""One critical point of width m embedded into width m + 1, checked numerically.
+
+    Attributes
+    ----------
+    source, target : str
+        Ids of the narrow point and of the wide entry whose stratum contains the embedded point.
+    kind : str
+        ``splitting`` or ``null``.
+    neuron, alpha : int or None, float
+        The neuron split, and the fraction given to its copy; for ``null`` the bias of the new neuron.
+    output_error, gradient_norm : float
+        Largest difference of outputs at the samples, and the norm of the wide gradient there.
+    intertwining : float
+        :math:`\lVert H_{wide} A - B H_{narrow}\rVert_F`, relative to the norm of the wide Hessian.
+    inertia_before, inertia_after, predicted : Inertia
+        Of the narrow and the wide Hessian, and what the splitting law or the null block predicts.
+    tolerance : float
+        Bound for the three residuals (relative).
+    """
+
+    source: str
+    target: str
+    kind: str
+    neuron: int | None
+    alpha: float
+    output_error: float
+    gradient_norm: float
+    intertwining: float
+    inertia_before: Inertia
+    inertia_after: Inertia
+    predicted: Inertia | None
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every residual is within the tolerance and the inertia is as predicted."""
+        small = max(self.output_error, self.gradient_norm, self.intertwining) <= self.tolerance
+        return small and (self.predicted is None or self.predicted == self.inertia_after)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        out = dict(vars(self))
+        for name in ("inertia_before", "inertia_after", "predicted"):
+            out[name] = None if out[name] is None else out[name].to_dict()
+        return out | {"holds": self.holds}
