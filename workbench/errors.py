@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sympy import Expr
 
 __all__ = [
+    "NotThere",
     "Refusal",
     "StudyError",
     "check_constant",
@@ -348,3 +349,7 @@ def _reason(error: Any) -> str:
     """Give the reason of a `FormulaError` in one line, with the place."""
     place = "" if error.column is None else f"at character {error.column + 1}: "
     return place + " ".join(error.reason.split())
+
+
+class NotThere(ValueError):
+    """A request that is well formed, but that this version cannot serve; the message says what would serve instead."""
