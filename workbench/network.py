@@ -1,0 +1,317 @@
+r"""Two-layer networks as sets of neurons: which parameters give the same function, and the smallest network that does.
+
+For an analytic activation that is not a polynomial the functions :math:`\sigma(w_k \cdot x + b_k)` of different neurons
+are linearly independent, up to the sign symmetry of :math:`\sigma` and to the constant functions.  A network is
+*irreducible* if no two neurons agree up to sign, no output weight vanishes, and no neuron is constant where there is an
+output bias to replace it.  ``reduce`` merges and drops neurons until that holds; what it counts on the way (copies of each
+neuron, dead neurons) names the stratum of the critical manifold a wide point lies on.
+
+Source: Zhang, Zhang, Luo, arXiv:2405.17501, Theorem 5.1; Simsek et al., arXiv:2105.12221.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sympy import pi
+
+from derivations.activations import Activation, Z
+from derivations.claim import Status
+from derivations.decide import identically_zero
+from derivations.problem import Problem
+from workbench.errors import NotThere
+
+__all__ = ["Architecture", "Network", "Reduction", "architecture"]
+
+Array = NDArray[np.float64]
+
+# Neurons of one group agree to 1e-9 where Newton has converged on a plateau and to 1e-6 near its ends, where the Hessian
+# in the direction of their difference vanishes like the smaller output weight; different neurons of a critical point that
+# was worth listing differed by more than 1e-2.
+SAME_NEURON = 1e-5
+# Irreducible points found twice: parameters along the flattest direction (eigenvalue 1e-7) agree to 1e-5.
+SAME_POINT = 1e-4
+SAME_VALUE = 1e-8
+
+
+@dataclass(frozen=True)
+class Architecture:
+    r"""What the reduction must know of a model.
+
+    Attributes
+    ----------
+    flip : int
+        Sign s of a parity :math:`\sigma(-z) = 2h + s\,\sigma(z)`, with s = -1 or 1; 0 where none is proved.
+    half : float
+        h above; non-zero only with an output bias, which takes up the constant.
+    """
+
+    d: int
+    q: int
+    input_bias: bool
+    output_bias: bool
+    vector_output: bool
+    scale: float
+    activation: Activation
+    flip: int
+    half: float
+
+    @property
+    def inputs(self) -> int:
+        """Length of the input weights of a neuron, its bias included."""
+        return self.d + self.input_bias
+
+    def sigma(self, z: float) -> float:
+        """Value of the activation."""
+        return float(self.activation.expr.subs(Z, z).evalf()) if z else float(self.activation.value_at_zero)
+
+    def orbit_size(self, copies: tuple[int, ...], dead: int) -> int:
+        r"""Return the number of images of a stratum: :math:`m!/(\prod_g c_g!\; l!)`, times :math:`2^{m-l}` with a parity.
+
+        The sign of a dead neuron maps its stratum to itself, that of every other neuron does not (its input weights
+        do not vanish).
+        """
+        m = sum(copies) + dead
+        orders = math.factorial(m) // (math.prod(math.factorial(c) for c in copies) * math.factorial(dead))
+        return orders * (2 ** sum(copies) if self.flip else 1)
+
+
+def architecture(problem: Problem, d: int, q: int) -> Architecture:
+    """Return the architecture of a problem with input dimension d and output dimension q.
+
+    Raises
+    ------
+    NotThere
+        If the identities that keep the network function are more than permutations, sign flips, splitting and dead
+        neurons, so that copies of one point would be listed as different ones.
+    """
+    sigma = problem.activation
+    if problem.kind != "two_layer" or sigma is None:
+        raise NotThere(
+            f"the landscape of a {problem.kind} model is not there yet; it needs kind = 'two_layer' and an activation"
+        )
+    _refuse_larger_groups(sigma, problem)
+    scale = problem.scale.subs({"d": d})
+    if scale.free_symbols:
+        raise NotThere(
+            f"the landscape links widths, so the scale must not depend on m; found scale = {problem.scale}"
+        )
+    flip, half = 0, 0.0
+    if sigma.parity.sign:
+        flip = sigma.parity.sign
+    elif problem.output_bias:
+        twice = sigma.expr + sigma.expr.subs(Z, -Z)
+        if identically_zero(twice - twice.subs(Z, 1), Z).proved:
+            flip, half = -1, float(sigma.value_at_zero)
+    return Architecture(
+        d, q, problem.input_bias, problem.output_bias, problem.vector_output, float(scale), sigma, flip, half
+    )
+
+
+def _refuse_larger_groups(sigma: Activation, problem: Problem) -> None:
+    if sigma.is_smooth is not True:
+        raise NotThere(
+            f"the landscape of '{sigma.name}' is not there yet: at its kinks critical points need one-sided derivatives;"
+            " use a smooth activation such as tanh, erf, gelu or softplus"
+        )
+    if sigma.expr.is_polynomial(Z) or sigma.homogeneity[1].proved:
+        raise NotThere(
+            f"the landscape of '{sigma.name}' is not there yet: its neurons are linearly dependent or can be rescaled, so"
+            " critical points come in larger families; use an activation that is not a polynomial, such as tanh"
+        )
+    ratio = sigma.derivative(1) / sigma.expr
+    shifts = problem.input_bias and identically_zero(ratio.diff(Z), Z).status is Status.PROVED
+    periodic = problem.input_bias and any(
+        identically_zero(sigma.expr.subs(Z, Z + period) - sigma.expr, Z).proved for period in (pi, 2 * pi)
+    )
+    if shifts or periodic:
+        raise NotThere(
+            f"the landscape of '{sigma.name}' with an input bias is not there yet: shifting the bias leaves the function"
+            " unchanged, so critical points come in larger families; set input_bias = false"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Output weights ``a`` (m, q), input weights with the bias last ``w`` (m, inputs), output bias ``c`` (q,) or None."""
+
+    a: Array
+    w: Array
+    c: Array | None
+
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return self.a.shape[0]
+
+    @classmethod
+    def from_blocks(cls, blocks: Mapping[str, Any], shape: Architecture) -> Network:
+        """Return the network of a dictionary of blocks (arrays or nested lists)."""
+        a = np.asarray(blocks["a"], dtype=np.float64).reshape(-1, shape.q)
+        w = np.asarray(blocks["w"], dtype=np.float64).reshape(-1, shape.d)
+        if shape.input_bias:
+            w = np.column_stack([w, np.asarray(blocks["b"], dtype=np.float64)])
+        c = np.asarray(blocks["c"], dtype=np.float64).reshape(shape.q) if shape.output_bias else None
+        return cls(a, w, c)
+
+    def to_blocks(self, shape: Architecture) -> dict[str, Any]:
+        """Return the blocks as nested lists."""
+        blocks: dict[str, Any] = {"a": (self.a if shape.vector_output else self.a[:, 0]).tolist()}
+        blocks["w"] = self.w[:, : shape.d].tolist()
+        if shape.input_bias:
+            blocks["b"] = self.w[:, shape.d].tolist()
+        if self.c is not None:
+            blocks["c"] = self.c.tolist() if shape.vector_output else float(self.c[0])
+        return blocks
+
+    def flipped(self, rows: list[int], shape: Architecture) -> Network:
+        """Return the network with the sign symmetry applied to the given neurons; the function is unchanged."""
+        a, w, c = self.a.copy(), self.w.copy(), None if self.c is None else self.c.copy()
+        for k in rows:
+            if c is not None:
+                c += shape.scale * 2 * shape.half * a[k]
+            a[k] *= shape.flip
+            w[k] *= -1
+        return Network(a, w, c)
+
+    def standard(self, shape: Architecture) -> Network:
+        """Return the copy whose neurons have a positive leading input weight and stand in decreasing order of size."""
+        flips = []
+        if shape.flip:
+            flips = [k for k in range(self.width) if self.w[k][_leading(self.w[k])] < 0]
+        net = self.flipped(flips, shape)
+        size = np.round(np.abs(net.a).max(axis=1, initial=0.0), 6)
+        order = sorted(range(net.width), key=lambda k: (-size[k], *np.round(net.w[k], 6)))
+        return Network(net.a[order], net.w[order], net.c)
+
+    def distance(self, other: Network, shape: Architecture) -> float:
+        """Return the distance (largest entry, relative to the size) of the orbits of two networks of one width."""
+        if self.width != other.width:
+            return math.inf
+        size = 1 + max((float(np.abs(u).max()) for u in (self.a, self.w) if u.size), default=0.0)
+        cost = np.full((self.width, self.width), math.inf)
+        for sign in (1, -1) if shape.flip else (1,):
+            weight = shape.flip if sign < 0 else 1
+            left = np.concatenate([weight * self.a, sign * self.w], axis=1)
+            right = np.concatenate([other.a, other.w], axis=1)
+            cost = np.minimum(cost, np.abs(left[:, None, :] - right[None, :, :]).max(axis=2))
+        constant = 0.0
+        if self.c is not None and other.c is not None and shape.half == 0:
+            constant = float(np.abs(self.c - other.c).max())
+        return max(_assign(cost), constant) / size
+
+    def reduce(self, shape: Architecture) -> Reduction:
+        """Return the irreducible network with the same function, and how its neurons occur in this one."""
+        c = None if self.c is None else self.c.copy()
+        groups: list[list[tuple[int, int]]] = []
+        for k in range(self.width):
+            for group in groups:
+                sign = self._agrees(group[0][0], k, shape)
+                if sign:
+                    group.append((k, sign))
+                    break
+            else:
+                groups.append([(k, 1)])
+        a, w, copies, dead = [], [], [], 0
+        largest = 1 + float(np.abs(self.a).max(initial=0.0))
+        for group in groups:
+            first = self.w[group[0][0]]
+            total = np.zeros(shape.q)
+            for k, sign in group:
+                total += self.a[k] * (shape.flip if sign < 0 else 1)
+                if sign < 0 and c is not None:
+                    c += shape.scale * 2 * shape.half * self.a[k]
+            constant = float(np.abs(first[: shape.d]).max(initial=0.0)) <= SAME_NEURON
+            bias = float(first[shape.d]) if shape.input_bias else 0.0
+            silent = constant and abs(shape.sigma(bias)) <= SAME_NEURON
+            if np.abs(total).max() <= SAME_NEURON * largest or silent:
+                dead += len(group)
+            elif constant and c is not None:
+                c += shape.scale * total * shape.sigma(bias)
+                dead += len(group)
+            else:
+                a.append(total)
+                w.append(first)
+                copies.append(len(group))
+        order = sorted(range(len(a)), key=lambda j: (-float(np.abs(a[j]).max()), *np.round(w[j], 6)))
+        narrow = Network(
+            np.array([a[j] for j in order]).reshape(-1, shape.q),
+            np.array([w[j] for j in order]).reshape(-1, shape.inputs),
+            c,
+        )
+        return Reduction(narrow, tuple(copies[j] for j in order), dead)
+
+    def _agrees(self, j: int, k: int, shape: Architecture) -> int:
+        tolerance = SAME_NEURON * (1 + float(np.abs(self.w[j]).max(initial=0.0)))
+        if np.abs(self.w[j] - self.w[k]).max(initial=0.0) <= tolerance:
+            return 1
+        if shape.flip and np.abs(self.w[j] + self.w[k]).max(initial=0.0) <= tolerance:
+            return -1
+        return 0
+
+    def match(self, other: Network, shape: Architecture) -> tuple[int, ...] | None:
+        """Return for each neuron the neuron of ``other`` it equals up to sign, or None if the orbits differ."""
+        if self.distance(other, shape) > SAME_POINT:
+            return None
+        left, right = np.concatenate([self.a, self.w], axis=1), np.concatenate([other.a, other.w], axis=1)
+        cost = np.abs(left[:, None, :] - right[None, :, :]).max(axis=2)
+        if shape.flip:
+            turned = np.concatenate([shape.flip * self.a, -self.w], axis=1)
+            cost = np.minimum(cost, np.abs(turned[:, None, :] - right[None, :, :]).max(axis=2))
+        return tuple(int(j) for j in cost.argmin(axis=1)) if self.width else ()
+
+    def embed(self, copies: tuple[int, ...], dead: int, shape: Architecture, bias: float = 0.0) -> Network:
+        """Return the wide network: neuron g in ``copies[g]`` equal parts, and ``dead`` null neurons with the given bias."""
+        a = [self.a[g] / count for g, count in enumerate(copies) for _ in range(count)]
+        w = [self.w[g] for g, count in enumerate(copies) for _ in range(count)]
+        null = np.zeros(shape.inputs)
+        if shape.input_bias:
+            null[shape.d] = bias
+        return Network(
+            np.array([*a, *[np.zeros(shape.q)] * dead]).reshape(-1, shape.q),
+            np.array([*w, *[null] * dead]).reshape(-1, shape.inputs),
+            self.c,
+        )
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """An irreducible network, the number of copies of each of its neurons, and the number of neurons that add nothing."""
+
+    network: Network
+    copies: tuple[int, ...]
+    dead: int
+
+    @cached_property
+    def is_trivial(self) -> bool:
+        """Whether nothing was merged or dropped."""
+        return self.dead == 0 and all(count == 1 for count in self.copies)
+
+
+def _leading(w: Array) -> int:
+    # Entries within a millionth of the largest count as equally large, so that rounding does not choose the sign.
+    size = np.abs(w)
+    return int(np.argmax(size >= size.max() * (1 - 1e-6)))
+
+
+def _assign(cost: Array) -> float:
+    """Return the smallest over all assignments of the largest cost."""
+    size = cost.shape[0]
+    if size <= 6:
+        every = itertools.permutations(range(size))
+        return min(
+            (max((cost[i, j] for i, j in enumerate(order)), default=0.0) for order in every), default=0.0
+        )
+    worst, free = 0.0, list(range(size))
+    for i in range(size):
+        j = min(free, key=lambda j: cost[i, j])
+        free.remove(j)
+        worst = max(worst, float(cost[i, j]))
+    return worst
