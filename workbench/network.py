@@ -15,7 +15,6 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,9 @@ SAME_NEURON = 1e-5
 # Irreducible points found twice: parameters along the flattest direction (eigenvalue 1e-7) agree to 1e-5.
 SAME_POINT = 1e-4
 SAME_VALUE = 1e-8
+# Where strata of a critical manifold meet, convergence slows down and neurons agree only to about 1e-4. A reduction this
+# loose is believed only if the narrow point it leads to is critical and has the same value.
+NEARLY_SAME_NEURON = 1e-3
 
 
 @dataclass(frozen=True)
@@ -207,19 +209,22 @@ class Network:
             constant = float(np.abs(self.c - other.c).max())
         return max(_assign(cost), constant) / size
 
-    def reduce(self, shape: Architecture) -> Reduction:
-        """Return the irreducible network with the same function, and how its neurons occur in this one."""
+    def reduce(self, shape: Architecture, tolerance: float = SAME_NEURON) -> Reduction:
+        """Return the irreducible network with the same function, and how its neurons occur in this one.
+
+        ``tolerance`` is relative to the size of the weights compared.
+        """
         c = None if self.c is None else self.c.copy()
         groups: list[list[tuple[int, int]]] = []
         for k in range(self.width):
             for group in groups:
-                sign = self._agrees(group[0][0], k, shape)
+                sign = self._agrees(group[0][0], k, shape, tolerance)
                 if sign:
                     group.append((k, sign))
                     break
             else:
                 groups.append([(k, 1)])
-        a, w, copies, dead = [], [], [], 0
+        a, w, copies, silent = [], [], [], []
         largest = 1 + float(np.abs(self.a).max(initial=0.0))
         for group in groups:
             first = self.w[group[0][0]]
@@ -228,14 +233,14 @@ class Network:
                 total += self.a[k] * (shape.flip if sign < 0 else 1)
                 if sign < 0 and c is not None:
                     c += shape.scale * 2 * shape.half * self.a[k]
-            constant = float(np.abs(first[: shape.d]).max(initial=0.0)) <= SAME_NEURON
+            constant = float(np.abs(first[: shape.d]).max(initial=0.0)) <= tolerance
             bias = float(first[shape.d]) if shape.input_bias else 0.0
-            silent = constant and abs(shape.sigma(bias)) <= SAME_NEURON
-            if np.abs(total).max() <= SAME_NEURON * largest or silent:
-                dead += len(group)
+            zero = constant and abs(shape.sigma(bias)) <= tolerance
+            if np.abs(total).max() <= tolerance * largest or zero:
+                silent += [first] * len(group)
             elif constant and c is not None:
                 c += shape.scale * total * shape.sigma(bias)
-                dead += len(group)
+                silent += [first] * len(group)
             else:
                 a.append(total)
                 w.append(first)
@@ -246,19 +251,44 @@ class Network:
             np.array([w[j] for j in order]).reshape(-1, shape.inputs),
             c,
         )
-        return Reduction(narrow, tuple(copies[j] for j in order), dead)
+        rest = np.array(silent).reshape(-1, shape.inputs)
+        return Reduction(narrow, tuple(copies[j] for j in order), rest)
 
-    def _agrees(self, j: int, k: int, shape: Architecture) -> int:
-        tolerance = SAME_NEURON * (1 + float(np.abs(self.w[j]).max(initial=0.0)))
+    def orbit_size(self, shape: Architecture) -> int:
+        """Return the number of images under permutations and sign flips, counting each parameter vector once.
+
+        Equal neurons, output weights included, are not told apart, and a flip leaves a vanishing neuron alone.
+        """
+        rows = np.concatenate([self.a, self.w], axis=1)
+        turned = np.concatenate([shape.flip * self.a, -self.w], axis=1) if shape.flip else rows
+        classes: list[list[int]] = []
+        for k in range(self.width):
+            for members in classes:
+                near = min(
+                    np.abs(rows[k] - rows[members[0]]).max(), np.abs(turned[k] - rows[members[0]]).max()
+                )
+                if near <= SAME_NEURON * (1 + np.abs(rows[k]).max()):
+                    members.append(k)
+                    break
+            else:
+                classes.append([k])
+        orders = math.factorial(self.width) // math.prod(math.factorial(len(members)) for members in classes)
+        fixed = [np.abs(rows[k] - turned[k]).max() <= SAME_NEURON for k in range(self.width)]
+        return orders * 2 ** sum(not still for still in fixed)
+
+    def _agrees(self, j: int, k: int, shape: Architecture, relative: float) -> int:
+        tolerance = relative * (1 + float(np.abs(self.w[j]).max(initial=0.0)))
         if np.abs(self.w[j] - self.w[k]).max(initial=0.0) <= tolerance:
             return 1
         if shape.flip and np.abs(self.w[j] + self.w[k]).max(initial=0.0) <= tolerance:
             return -1
         return 0
 
-    def match(self, other: Network, shape: Architecture) -> tuple[int, ...] | None:
+    def match(
+        self, other: Network, shape: Architecture, tolerance: float = SAME_POINT
+    ) -> tuple[int, ...] | None:
         """Return for each neuron the neuron of ``other`` it equals up to sign, or None if the orbits differ."""
-        if self.distance(other, shape) > SAME_POINT:
+        if self.distance(other, shape) > tolerance:
             return None
         left, right = np.concatenate([self.a, self.w], axis=1), np.concatenate([other.a, other.w], axis=1)
         cost = np.abs(left[:, None, :] - right[None, :, :]).max(axis=2)
@@ -267,29 +297,32 @@ class Network:
             cost = np.minimum(cost, np.abs(turned[:, None, :] - right[None, :, :]).max(axis=2))
         return tuple(int(j) for j in cost.argmin(axis=1)) if self.width else ()
 
-    def embed(self, copies: tuple[int, ...], dead: int, shape: Architecture, bias: float = 0.0) -> Network:
-        """Return the wide network: neuron g in ``copies[g]`` equal parts, and ``dead`` null neurons with the given bias."""
+    def embed(self, copies: tuple[int, ...], silent: Array) -> Network:
+        """Return the wide network: neuron g in ``copies[g]`` equal parts, then neurons with a = 0 and the given inputs."""
         a = [self.a[g] / count for g, count in enumerate(copies) for _ in range(count)]
         w = [self.w[g] for g, count in enumerate(copies) for _ in range(count)]
-        null = np.zeros(shape.inputs)
-        if shape.input_bias:
-            null[shape.d] = bias
+        zeros = np.zeros((len(silent), self.a.shape[1]))
         return Network(
-            np.array([*a, *[np.zeros(shape.q)] * dead]).reshape(-1, shape.q),
-            np.array([*w, *[null] * dead]).reshape(-1, shape.inputs),
+            np.concatenate([np.array(a).reshape(-1, self.a.shape[1]), zeros]),
+            np.concatenate([np.array(w).reshape(-1, self.w.shape[1]), silent]),
             self.c,
         )
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """An irreducible network, the number of copies of each of its neurons, and the number of neurons that add nothing."""
+    """An irreducible network, the copies of each of its neurons, and the input weights of neurons that add nothing."""
 
     network: Network
     copies: tuple[int, ...]
-    dead: int
+    silent: Array
 
-    @cached_property
+    @property
+    def dead(self) -> int:
+        """Number of neurons that add nothing."""
+        return len(self.silent)
+
+    @property
     def is_trivial(self) -> bool:
         """Whether nothing was merged or dropped."""
         return self.dead == 0 and all(count == 1 for count in self.copies)

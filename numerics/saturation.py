@@ -1,0 +1,51 @@
+r"""Tell a critical point from a run to infinity that stopped because its gradient underflowed.
+
+A neuron whose slope :math:`\sigma'(z_{ik})` vanishes at (almost) all samples is a step or a constant: its input weights
+can grow without changing the outputs at the samples, and the gradient falls exponentially along the way, so Newton's
+method stops at a place that has nothing special.  The measure is the smallest singular value of the matrix with rows
+:math:`\sigma'(z_{ik})\,(x_i, 1)`: a genuine neuron moves the outputs in every direction of its input weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from derivations.generic import GenericFunction
+from numerics.compile import CompiledSystem
+
+__all__ = ["saturated"]
+
+# Along a run to infinity the measure was below 1e-9 when the gradient had fallen to 1e-12; for the critical points of the
+# shipped studies it was above 1e-3.
+SATURATION = 1e-7
+
+
+def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
+    r"""Say for each row of theta (B, P) whether a neuron with a non-zero output weight is saturated, shape (B,).
+
+    The singular value is compared with ``SATURATION`` times that of the inputs alone, (x, 1), for
+    :math:`\max |\sigma'|` of order one.
+
+    Raises
+    ------
+    ValueError
+        If the problem is not a two-layer network.
+    """
+    problem = system.problem
+    if problem.kind != "two_layer":
+        raise ValueError(f"saturation is defined for two-layer networks, got {problem.kind}")
+    pre = next(definition for definition in problem.system if definition.tensor.name == "z")
+    i, k = pre.indices
+    slope = {"slope": (GenericFunction("sigma", (1,), pre.tensor[i, k]), (i, k))}
+    found = system.evaluate(problem.derived, slope, theta)["slope"]
+    x = system.x
+    if problem.input_bias:
+        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+    rank = int(torch.linalg.matrix_rank(x))
+    moved = found.transpose(1, 2)[..., None] * x
+    sizes = torch.linalg.svdvals(moved)[..., rank - 1]
+    a = system.unpack(theta)["a"].reshape(*found.shape[:1], found.shape[2], -1).abs().amax(dim=2)
+    alive = a > 1e-5 * (1 + a.amax(dim=1, keepdim=True))
+    flat = sizes <= SATURATION * torch.linalg.svdvals(x)[rank - 1]
+    return (flat & alive).any(dim=1)

@@ -1,0 +1,249 @@
+r"""From what an exploration found to records with ids: entries, edges, channels, checks.
+
+Entries of a width are numbered by value, those of one value by the width of their irreducible network, dead neurons and
+copies; ``m2.3`` is the third of width 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from numerics.compile import CompiledSystem
+from numerics.spectrum import Inertia, Spectrum
+from workbench.connections import Descent
+from workbench.embedding_checks import EmbeddedPoint
+from workbench.network import Architecture
+from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
+from workbench.search import Catalogue, Key
+
+__all__ = ["Embedding", "Exploration", "Findings", "Node", "records"]
+
+#: Relative bound for the residuals of an embedded point; measured 1e-15.
+EMBEDDING_TOLERANCE = 1e-10
+
+
+@dataclass
+class Node:
+    """An entry before it has an id; ``dimension`` is that of the tangent space of its stratum."""
+
+    key: Key
+    theta: Tensor
+    value: float
+    gradient_norm: float
+    spectrum: Spectrum
+    found_by: str
+    dimension: int
+    left: bool = False  # its descents are done
+
+
+class Embedding(NamedTuple):
+    """One embedding of a node into the next width."""
+
+    source: Key
+    target: Key
+    kind: str
+    neuron: int | None
+    alpha: float
+    point: EmbeddedPoint
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """Everything found, as records with ids."""
+
+    points: tuple[CriticalPoint, ...]
+    edges: tuple[Edge, ...]
+    channels: tuple[Channel, ...]
+    checks: tuple[EmbeddingCheck, ...]
+    searches: tuple[WidthSearch, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything found, by key."""
+
+    shape: Architecture
+    merges: bool
+    catalogue: Catalogue
+    nodes: dict[Key, Node]
+    embeddings: list[Embedding]
+    descents: list[tuple[Key, Key | None, Descent]]
+    searches: tuple[WidthSearch, ...]
+
+
+def records(found: Findings, system_of: Callable[[int], CompiledSystem]) -> Exploration:
+    """Return the records, sorted."""
+    names = _names(found.nodes)
+    lowest: dict[int, float] = {}
+    for key, node in found.nodes.items():
+        lowest[key.width] = min(lowest.get(key.width, node.value), node.value)
+    points = [
+        _point(found, found.nodes[key], names, lowest[key.width], system_of)
+        for key in sorted(names, key=lambda k: _order(names[k]))
+    ]
+    checks = [_check(found, embedding, names) for embedding in found.embeddings]
+    edges = [_embedding_edge(check) for check in checks]
+    channels: list[Channel] = []
+    for source, goal, descent in found.descents:
+        if goal is None:
+            channels.append(_channel(source, names[source], descent, len(channels) + 1))
+        else:
+            drop = found.nodes[source].value - descent.value
+            edges.append(_descent_edge(names[source], names[goal], drop, descent))
+    edges.sort(key=_edge_order)
+    checks.sort(key=lambda c: (_order(c.source), _order(c.target), c.neuron or 0))
+    return Exploration(tuple(points), tuple(edges), tuple(channels), tuple(checks), found.searches)
+
+
+def _names(nodes: dict[Key, Node]) -> dict[Key, str]:
+    names: dict[Key, str] = {}
+    for width in sorted({key.width for key in nodes}):
+        keys = [key for key in nodes if key.width == width]
+        keys.sort(
+            key=lambda k: (
+                round(k.origin.value, 12),
+                k.origin.width,
+                k.serial,
+                k.dead,
+                [-c for c in k.copies],
+            )
+        )
+        names |= {key: f"m{width}.{position}" for position, key in enumerate(keys, 1)}
+    return names
+
+
+def _order(name: str) -> tuple[int, int]:
+    width, position = name.removeprefix("m").split(".")
+    return int(width), int(position)
+
+
+def _edge_order(edge: Edge) -> tuple[Any, ...]:
+    rank = (
+        edge.details.get("direction") or 0,
+        -(edge.details.get("sign") or 0),
+        edge.details.get("neuron") or 0,
+    )
+    return (_order(edge.source), _order(edge.target), edge.kind, *rank)
+
+
+def _point(
+    found: Findings,
+    node: Node,
+    names: dict[Key, str],
+    lowest: float,
+    system_of: Callable[[int], CompiledSystem],
+) -> CriticalPoint:
+    key, inertia, shape = node.key, node.spectrum.inertia, found.shape
+    origin = names.get(Key(key.origin, key.serial, (1,) * key.origin.width, 0))
+    unexplained = inertia.zero - node.dimension
+    cells: Mapping[Inertia, int] = found.catalogue.cells.get(key, {})
+    sources = dict.fromkeys(names[e.source] for e in found.embeddings if e.target == key)
+    above = node.value > lowest + 1e-9 * (1 + abs(lowest))
+    if found.merges or key.width == 0:
+        orbit = shape.orbit_size(key.copies, key.dead)
+    else:
+        orbit = key.origin.network.orbit_size(shape)
+    return CriticalPoint(
+        id=names[key],
+        width=key.width,
+        theta=_blocks(node, shape, system_of),
+        value=node.value,
+        gradient_norm=node.gradient_norm,
+        eigenvalues=node.spectrum.eigenvalues,
+        inertia=inertia,
+        largest_zero=node.spectrum.largest_zero,
+        smallest_nonzero=node.spectrum.smallest_nonzero,
+        stratum=_stratum(key, origin),
+        origin=None if key.trivial else origin,
+        copies=key.copies,
+        dead=key.dead,
+        manifold_dimension=node.dimension if unexplained == 0 else None,
+        unexplained_zeros=max(unexplained, 0),
+        orbit_size=orbit,
+        found=found.catalogue.found.get(key, 0),
+        found_by=node.found_by,
+        cells=tuple(sorted(cells.items(), key=lambda item: (-item[1], item[0].negative, item[0].zero))),
+        embedded_from=tuple(sources),
+        global_minimum=False if inertia.negative or above else None,
+    )
+
+
+def _blocks(node: Node, shape: Architecture, system_of: Callable[[int], CompiledSystem]) -> dict[str, Any]:
+    if node.key.width == 0:
+        c = node.key.origin.network.c
+        return {} if c is None else {"c": c.tolist() if shape.vector_output else float(c[0])}
+    return {name: part.tolist() for name, part in system_of(node.key.width).unpack(node.theta).items()}
+
+
+def _stratum(key: Key, origin: str | None) -> str:
+    if key.width == 0:
+        return "constant"
+    if key.trivial:
+        return "irreducible"
+    parts = [origin or "the constant network"]
+    if any(count > 1 for count in key.copies):
+        parts.append(f"split ({', '.join(map(str, key.copies))})")
+    if key.dead:
+        parts.append(f"with {key.dead} dead neuron{'s' if key.dead > 1 else ''}")
+    return " ".join(parts)
+
+
+def _check(found: Findings, embedding: Embedding, names: dict[Key, str]) -> EmbeddingCheck:
+    point = embedding.point
+    return EmbeddingCheck(
+        names[embedding.source],
+        names[embedding.target],
+        embedding.kind,
+        embedding.neuron,
+        embedding.alpha,
+        point.output_error,
+        point.gradient_norm,
+        point.intertwining,
+        found.nodes[embedding.source].spectrum.inertia,
+        point.inertia,
+        point.predicted,
+        EMBEDDING_TOLERANCE,
+    )
+
+
+def _embedding_edge(check: EmbeddingCheck) -> Edge:
+    details = {
+        "neuron": check.neuron,
+        "alpha": check.alpha,
+        "inertia_before": check.inertia_before.to_dict(),
+        "inertia_after": check.inertia_after.to_dict(),
+        "holds": check.holds,
+    }
+    return Edge(check.source, check.target, check.kind, details)
+
+
+def _descent_edge(source: str, target: str, drop: float, descent: Descent) -> Edge:
+    start = descent.departure
+    details = {
+        "direction": start.direction,
+        "sign": start.sign,
+        "eigenvalue": start.eigenvalue,
+        "loss_drop": drop,
+        "time": descent.time,
+        "distance": descent.distance,
+    }
+    return Edge(source, target, "descent", details)
+
+
+def _channel(source: Key, name: str, descent: Descent, serial: int) -> Channel:
+    start = descent.departure
+    return Channel(
+        id=f"inf.m{source.width}.{serial}",
+        source=name,
+        width=source.width,
+        direction=start.direction,
+        sign=start.sign,
+        reason="infinity" if descent.outcome == "infinity" else "unresolved",
+        value=descent.value,
+        norm=float(descent.theta.norm()),
+        time=descent.time,
+    )

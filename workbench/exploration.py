@@ -1,0 +1,246 @@
+r"""The landscape of a study: search at every width, embeddings from each width to the next, descents from every saddle.
+
+The order is fixed and every random draw comes from the seed, so that the same seed gives the same graph.  New critical
+points met at the end of a descent are entered like found ones; their embeddings and descents follow, until nothing new
+appears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from numerics.compile import CompiledSystem
+from numerics.splitting_law import curvature
+from workbench.connections import Departure, Descent, departures, descend
+from workbench.embedding_checks import EmbeddedPoint, embed_null, embed_split
+from workbench.entries import Embedding, Exploration, Findings, Node, records
+from workbench.network import Architecture
+from workbench.progress import Progress, Silent
+from workbench.search import Catalogue, Key, search_width, spectrum_of
+
+__all__ = ["Exploration", "Settings", "explore"]
+
+#: Singular values of V below this fraction of the largest of its kind count as zero: criticality holds to 1e-12.
+RANK_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is explored: widths (increasing), starts per width, seed; ``connect`` adds embeddings and descents."""
+
+    widths: tuple[int, ...]
+    starts: int
+    seed: int
+    connect: bool = True
+
+
+@dataclass
+class _Explorer:
+    shape: Architecture
+    system_of: Callable[[int], CompiledSystem]
+    settings: Settings
+    merges: bool
+    progress: Progress
+    nodes: dict[Key, Node] = field(default_factory=dict)
+    embeddings: list[Embedding] = field(default_factory=list)
+    descents: list[tuple[Key, Key | None, Descent]] = field(default_factory=list)
+
+    def run(self) -> Exploration:
+        self.catalogue = Catalogue(self.shape, self.system_of, merges=self.merges)
+        searches = []
+        for width in self.settings.widths:
+            title = f"searching critical points of width {width}"
+            with self.progress.stage(title, 0.5 / len(self.settings.widths)) as update:
+                count, seed = self.settings.starts, self.settings.seed
+                searches.append(search_width(self.catalogue, width, count, seed, update))
+        for key in list(self.catalogue.found):
+            self._node(key, "search")
+        for key in self.catalogue.irreducible():
+            self._node(key, key.origin.found_by)
+        if self.settings.connect:
+            with self.progress.stage("embeddings and descents", 0.5) as update:
+                for turn in range(1, 51):
+                    self._embed()
+                    if not self._descend(update):
+                        break
+                    update(1 - 0.5**turn)
+        return records(
+            Findings(
+                self.shape,
+                self.merges,
+                self.catalogue,
+                self.nodes,
+                self.embeddings,
+                self.descents,
+                tuple(searches),
+            ),
+            self.system_of,
+        )
+
+    # -- nodes ----------------------------------------------------------------------------------------------------
+
+    def _node(self, key: Key, found_by: str) -> Node:
+        if key not in self.nodes:
+            theta = self._representative(key)
+            value, size, found = spectrum_of(self.catalogue, key, theta)
+            self.nodes[key] = Node(key, theta, value, size, found, found_by, self._dimension(key, theta))
+        return self.nodes[key]
+
+    def _representative(self, key: Key) -> Tensor:
+        if key.width == 0:
+            c = key.origin.network.c
+            return torch.zeros(0, dtype=torch.float64) if c is None else torch.as_tensor(c)
+        bias = self.null_bias
+        if bias is None:
+            return self.catalogue.theta(key, None)
+        null = np.zeros(self.shape.inputs)
+        null[self.shape.d :] = bias
+        return self.catalogue.theta(key, null)
+
+    @property
+    def null_bias(self) -> float | None:
+        """Bias of an admissible null neuron: 0 with an output bias or where sigma(0) = 0, else none is taken."""
+        if not self.merges:
+            return None
+        return 0.0 if self.shape.output_bias or self.shape.activation.value_at_zero == 0 else None
+
+    def _dimension(self, key: Key, theta: Tensor) -> int:
+        r"""Dimension of the tangent space of the stratum.
+
+        The copies of a neuron may share its output weights in any way that keeps their sum and stays in ker V, which
+        gives (copies - 1)(q - rank V).  A dead neuron moves in :math:`\{\tilde w : \phi(\tilde w) = 0\}`, of dimension
+        :math:`\tilde d - \operatorname{rank} V`; one without input weights may in addition take output weights in ker V
+        if there is an output bias to compensate it, or if it is silent.
+        """
+        if key.width == 0 or key.trivial:
+            return 0
+        total, position = 0, 0
+        ranks = [self._rank(v) for v, _ in curvature(self.system_of(key.width), theta)]
+        for count in key.copies:
+            total += (count - 1) * (self.shape.q - ranks[position])
+            position += count
+        blocks = self.system_of(key.width).unpack(theta)
+        for k in range(position, key.width):
+            total += self.shape.inputs - ranks[k]
+            if float(blocks["w"][k].abs().max()) < 1e-6:
+                total += self.shape.q - ranks[k]
+        return total
+
+    def _rank(self, v: Tensor) -> int:
+        return int((torch.linalg.svdvals(v) > RANK_TOLERANCE * (1 + self.scale)).sum())
+
+    @property
+    def scale(self) -> float:
+        """Size of the inputs, against which a singular value of V is small."""
+        return float(self.system_of(1).x.abs().max())
+
+    # -- embeddings -----------------------------------------------------------------------------------------------
+
+    def _embed(self) -> None:
+        if not self.merges:
+            return
+        done = {(source, target, neuron) for source, target, _, neuron, _, _ in self.embeddings}
+        widths = (
+            [0, *self.settings.widths]
+            if any(k.width == 0 for k in self.nodes)
+            else list(self.settings.widths)
+        )
+        for narrow, wide in pairwise(widths):
+            for key in [k for k in self.nodes if k.width == narrow]:
+                self._embed_one(key, wide, done)
+
+    def _embed_one(self, key: Key, wide: int, done: set[tuple[Key, Key, int | None]]) -> None:
+        # Widths may leave a gap; the neuron is then split (or null neurons added) once for every missing neuron.
+        gap, theta = wide - key.width, self.nodes[key].theta
+        position = 0
+        for group, count in enumerate(key.copies):
+            copies = tuple(c + gap if j == group else c for j, c in enumerate(key.copies))
+            target = Key(key.origin, key.serial, copies, key.dead)
+            if (key, target, position) not in done:
+                self._node(target, "embedding")
+                if gap == 1:
+                    narrow, system = self.system_of(key.width), self.system_of(wide)
+                    point = embed_split(narrow, system, theta, position, 0.5)
+                    self.embeddings.append(Embedding(key, target, "splitting", position, 0.5, point))
+                else:
+                    self.embeddings.append(
+                        Embedding(key, target, "splitting", position, 1 / (gap + 1), self._plain(target))
+                    )
+            position += count
+        if self.null_bias is not None:
+            target = Key(key.origin, key.serial, key.copies, key.dead + gap)
+            if (key, target, None) not in done:
+                self._node(target, "embedding")
+                if gap == 1 and key.width:
+                    point = embed_null(
+                        self.system_of(key.width),
+                        self.system_of(wide),
+                        theta,
+                        self.null_bias,
+                        self.shape.sigma(self.null_bias),
+                    )
+                else:
+                    point = self._plain(target)
+                self.embeddings.append(Embedding(key, target, "null", None, self.null_bias, point))
+
+    def _plain(self, target: Key) -> EmbeddedPoint:
+        """Return the check of an embedding over several widths, or from width 0: only the wide point is measured."""
+        node = self.nodes[target]
+        wide = self.system_of(target.width)
+        change = abs(float(wide.value(node.theta)) - node.key.origin.value)
+        return EmbeddedPoint(node.theta, change, node.gradient_norm, 0.0, node.spectrum.inertia, None)
+
+    # -- descents -------------------------------------------------------------------------------------------------
+
+    def _descend(self, update: Callable[..., None]) -> bool:
+        """Follow the descents that are due; return whether anything new was entered."""
+        before = len(self.nodes)
+        for width in self.settings.widths:
+            due = [node for key, node in self.nodes.items() if key.width == width and not node.left]
+            starts: list[Departure] = []
+            for position, node in enumerate(due):
+                node.left = True
+                starts += departures(position, node.theta, node.spectrum)
+            for descent in descend(self.system_of(width), starts):
+                target = None
+                if descent.outcome == "arrived":
+                    target = self.catalogue.place(descent.theta, width, "descent")
+                    if target is not None:
+                        self._node(target, "descent")
+                        origin = Key(target.origin, target.serial, (1,) * target.origin.width, 0)
+                        self._node(origin, "descent")
+                self.descents.append((due[descent.departure.node].key, target, descent))
+            update(0.0, f"{len(starts)} descents at width {width}")
+        return len(self.nodes) > before
+
+
+def explore(
+    shape: Architecture,
+    system_of: Callable[[int], CompiledSystem],
+    settings: Settings,
+    *,
+    merges: bool = True,
+    progress: Progress | None = None,
+) -> Exploration:
+    """Explore the landscape of a two-layer network.
+
+    Parameters
+    ----------
+    shape : Architecture
+        What keeps its function.
+    system_of : callable
+        Compiled system of a width, the same object each time.
+    settings : Settings
+        Widths, starts, seed.
+    merges : bool
+        False with weight decay: embeddings are then no critical embeddings, and none are drawn.
+    progress : Progress, optional
+        Told what is being done.
+    """
+    return _Explorer(shape, system_of, settings, merges, progress or Silent()).run()

@@ -1,0 +1,244 @@
+r"""Critical points of one width by batched search, sorted into irreducible points and strata of critical manifolds.
+
+Every converged start is reduced to its irreducible network.  If that has the same width, the start found an isolated
+point or a new entry; if it is narrower, the start lies on the stratum (origin, copies of each neuron, dead neurons) of the
+critical manifold of that narrower point, and the narrower point is entered too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from numerics.compile import CompiledSystem
+from numerics.critical import find_critical_points, polish, starts
+from numerics.saturation import saturated
+from numerics.spectrum import Inertia, Spectrum, spectrum
+from numerics.tolerances import CRITICAL_GRADIENT
+from workbench.network import NEARLY_SAME_NEURON, SAME_POINT, SAME_VALUE, Architecture, Network, Reduction
+from workbench.results import WidthSearch
+
+__all__ = ["Catalogue", "Irreducible", "Key", "search_width", "spectrum_of"]
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Irreducible:
+    """A critical point whose network cannot be made narrower, with the width-r parameters found for it."""
+
+    width: int
+    network: Network
+    value: float
+    found_by: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """Name of a node before ids are given: an irreducible point, copies of each of its neurons, dead neurons."""
+
+    origin: Irreducible = field(hash=False)
+    serial: int
+    copies: tuple[int, ...]
+    dead: int
+
+    @property
+    def width(self) -> int:
+        """Width of the wide network."""
+        return sum(self.copies) + self.dead
+
+    @property
+    def trivial(self) -> bool:
+        """Whether it is the irreducible point itself."""
+        return self.dead == 0 and all(count == 1 for count in self.copies)
+
+
+class Catalogue:
+    """All critical points met so far, of every width, each once.
+
+    Parameters
+    ----------
+    shape : Architecture
+        The model.
+    system_of : callable
+        Compiled system of a width (at least 1).
+    merges : bool
+        False where equal neurons cannot be merged (weight decay): every point is then irreducible.
+    """
+
+    def __init__(
+        self, shape: Architecture, system_of: Callable[[int], CompiledSystem], *, merges: bool = True
+    ) -> None:
+        self.shape, self.system_of, self.merges = shape, system_of, merges
+        self.points: list[Irreducible] = []
+        self.found: Counter[Key] = Counter()
+        self.cells: dict[Key, Counter[Inertia]] = {}
+        self.silent: dict[Key, Array] = {}
+
+    def irreducible(self) -> Iterator[Key]:
+        """Yield the irreducible points themselves, in order of entry."""
+        for serial, point in enumerate(self.points):
+            yield Key(point, serial, (1,) * point.width, 0)
+
+    def place(self, theta: Tensor, width: int, found_by: str) -> Key | None:
+        """Return the key of a converged point (P,), entering its irreducible point if it is new.
+
+        None if the reduced network is not critical, so that the point is explained by no known stratum and too
+        inaccurate to be one of its own.
+        """
+        system = self.system_of(width)
+        value = float(system.value(theta))
+        net = self._network(system, theta)
+        if not self.merges:
+            return self._own(net, value, found_by)
+        tight = net.reduce(self.shape)
+        if not tight.is_trivial:
+            return self._stratum(tight, value, found_by, SAME_POINT)
+        loose = net.reduce(self.shape, NEARLY_SAME_NEURON)
+        key = None if loose.is_trivial else self._stratum(loose, value, found_by, 10 * NEARLY_SAME_NEURON)
+        return key or self._own(net, value, found_by)
+
+    def _own(self, net: Network, value: float, found_by: str) -> Key:
+        serial, _ = self._enter(net, value, found_by)
+        return Key(self.points[serial], serial, (1,) * net.width, 0)
+
+    def _stratum(self, reduction: Reduction, value: float, found_by: str, tolerance: float) -> Key | None:
+        narrow = reduction.network
+        known = self._find(narrow, value, tolerance)
+        if known is None:
+            polished = self._polished(narrow, tolerance)
+            if polished is None or abs(polished[1] - value) > SAME_VALUE * (1 + abs(value)):
+                return None
+            self._enter(*polished, found_by)
+            known = self._find(narrow, value, tolerance)
+        if known is None:
+            return None
+        serial, order = known
+        copies = [0] * len(order)
+        for j, count in zip(order, reduction.copies, strict=True):
+            copies[j] += count
+        if not all(copies):
+            return None
+        key = Key(self.points[serial], serial, tuple(copies), reduction.dead)
+        self.silent.setdefault(key, reduction.silent)
+        return key
+
+    def record(self, key: Key, inertia: Inertia) -> None:
+        """Count one start that led to a node, with the inertia met there."""
+        self.found[key] += 1
+        self.cells.setdefault(key, Counter())[inertia] += 1
+
+    def theta(self, key: Key, null: Array | None) -> Tensor:
+        """Return parameters (P,) of the representative of a node: equal parts, and dead neurons with inputs ``null``.
+
+        Without ``null`` the dead neurons are those of the first start that led to the node.
+        """
+        silent = self.silent[key] if null is None and key.dead else np.tile(self._null(null), (key.dead, 1))
+        net = key.origin.network.embed(key.copies, silent)
+        return self.system_of(key.width).pack(net.to_blocks(self.shape))
+
+    def _null(self, null: Array | None) -> Array:
+        return np.zeros(self.shape.inputs) if null is None else null
+
+    def _network(self, system: CompiledSystem, theta: Tensor) -> Network:
+        blocks = {name: part.cpu().double().numpy() for name, part in system.unpack(theta).items()}
+        return Network.from_blocks(blocks, self.shape)
+
+    def _find(
+        self, network: Network, value: float, tolerance: float = SAME_POINT
+    ) -> tuple[int, tuple[int, ...]] | None:
+        for serial, point in enumerate(self.points):
+            near = abs(point.value - value) <= SAME_VALUE * (1 + abs(value))
+            if near and point.width == network.width:
+                order = network.match(point.network, self.shape, tolerance)
+                if order is not None:
+                    return serial, order
+        return None
+
+    def _enter(self, network: Network, value: float, found_by: str) -> tuple[int, tuple[int, ...]]:
+        known = self._find(network, value)
+        if known is None:
+            self.points.append(Irreducible(network.width, network.standard(self.shape), value, found_by))
+            known = len(self.points) - 1, tuple(range(network.width))
+        return known
+
+    def _polished(self, network: Network, tolerance: float) -> tuple[Network, float] | None:
+        """Return the critical network next to a reduced one, with its value."""
+        if network.width == 0:
+            return self._constant(network)
+        system = self.system_of(network.width)
+        theta, size = polish(system, system.pack(network.to_blocks(self.shape)), steps=12)
+        if float(size) > CRITICAL_GRADIENT or bool(saturated(system, theta[None])[0]):
+            return None
+        polished = self._network(system, theta)
+        if (
+            not polished.reduce(self.shape).is_trivial
+            or network.match(polished, self.shape, tolerance) is None
+        ):
+            return None
+        return polished, float(system.value(theta))
+
+    def _constant(self, network: Network) -> tuple[Network, float]:
+        """Newton's method on the output bias alone; without one the zero network is critical as it stands."""
+        system, where = self.system_of(1), slice(-self.shape.q, None)
+        theta = system.pack(network.embed((), self._null(None)[None]).to_blocks(self.shape))
+        for _ in range(20 if network.c is not None else 0):
+            gradient, hessian = system.gradient(theta)[where], system.hessian(theta)[where, where]
+            theta[where] -= torch.linalg.solve(hessian, gradient)
+        constant = None if network.c is None else theta[where].cpu().double().numpy()
+        return Network(network.a, network.w, constant), float(system.value(theta))
+
+
+def spectrum_of(catalogue: Catalogue, key: Key, theta: Tensor) -> tuple[float, float, Spectrum]:
+    """Return (value, gradient norm, Hessian spectrum) at the representative of a node."""
+    shape = catalogue.shape
+    if key.width:
+        value, gradient, hessian = catalogue.system_of(key.width).value_gradient_hessian(theta)
+        return float(value), float(gradient.norm()), spectrum(hessian)
+    # The constant network: its only parameter is the output bias, read off a network with one null neuron.
+    system, where = catalogue.system_of(1), slice(-shape.q, None) if shape.output_bias else slice(0, 0)
+    wide = system.pack(key.origin.network.embed((), np.zeros((1, shape.inputs))).to_blocks(shape))
+    value, gradient, hessian = system.value_gradient_hessian(wide)
+    if not shape.output_bias:
+        empty = Spectrum((), hessian[:0, :0], Inertia(0, 0, 0), 0.0, None, None)
+        return float(value), 0.0, empty
+    return float(value), float(gradient[where].norm()), spectrum(hessian[where, where])
+
+
+def search_width(
+    catalogue: Catalogue,
+    width: int,
+    count: int,
+    seed: int,
+    progress: Callable[[float], None] | None = None,
+) -> WidthSearch:
+    """Search from ``count`` starts of one width and enter what is found; return how the starts ended."""
+    begun = time.perf_counter()
+    system = catalogue.system_of(width)
+    result = find_critical_points(system, starts(system, count, seed), progress=progress)
+    infinite, failed = result.runs_to_infinity, result.unconverged
+    entered = 0
+    if result.theta.shape[0]:
+        theta, size = polish(system, result.theta)
+        escaped = saturated(system, theta)
+        infinite += int(escaped.sum())
+        for row in torch.nonzero(~escaped).flatten().tolist():
+            key = (
+                catalogue.place(theta[row], width, "search")
+                if float(size[row]) <= CRITICAL_GRADIENT
+                else None
+            )
+            if key is None:
+                failed += 1
+                continue
+            entered += 1
+            catalogue.record(key, spectrum(system.hessian(theta[row])).inertia)
+    return WidthSearch(width, count, entered, infinite, failed, time.perf_counter() - begun)
