@@ -13,15 +13,21 @@ from types import MappingProxyType
 
 from sympy import (
     Abs,
+    DiracDelta,
     Expr,
+    Max,
+    Min,
+    Piecewise,
     Rational,
     S,
     Symbol,
     cos,
+    default_sort_key,
     erf,
     exp,
     expand,
     limit,
+    sign,
     simplify,
     sin,
     sqrt,
@@ -34,7 +40,15 @@ from derivations.decide import Decision, identically_zero
 from derivations.errors import FormulaError
 from derivations.functions import relu, sigmoid, softplus, step
 
-__all__ = ["REGISTRY", "Activation", "Parity", "Z", "activation"]
+__all__ = [
+    "REGISTRY",
+    "Activation",
+    "Parity",
+    "Z",
+    "activation",
+    "derivative_almost_everywhere",
+    "without_max",
+]
 
 #: The argument of every activation.
 Z = Symbol("z", real=True)
@@ -63,7 +77,7 @@ class Activation:
     tex : str
         LaTeX of the function symbol in equations, ``\tanh`` or ``\sigma``.
     kink : Expr
-        Stated value of :math:`\sigma'` at a kink of relu type.
+        Stated value of :math:`\sigma'(0)` where 0 is a kink; a kink elsewhere takes this value for its step.
     """
 
     name: str
@@ -72,12 +86,16 @@ class Activation:
     kink: Expr = S.Zero
 
     def derivative(self, order: int = 1) -> Expr:
-        r"""Return :math:`\sigma^{(order)}(z)`, exact almost everywhere, with the stated value at a kink."""
-        out = self.expr
-        for _ in range(order):
-            out = out.diff(Z)
-        if self.kink != 0 and out.has(step):
-            out = out.replace(step, lambda u, c: step(u, self.kink) if c == 0 else step(u, c))
+        r"""Return :math:`\sigma^{(order)}(z)`, exact almost everywhere, with :math:`\sigma'(0)` as stated at a kink.
+
+        Higher derivatives are 0 at a kink as far as they come from the jump of the first.
+        """
+        if order == 0:
+            return without_max(self.expr)
+        first = derivative_almost_everywhere(self.expr, Z)
+        out = _with_value_at_kink(first, self.kink)
+        for _ in range(order - 1):
+            out = derivative_almost_everywhere(out, Z)
         return out
 
     def apply(self, orders: tuple[int, ...], argument: Expr) -> Expr:
@@ -128,9 +146,64 @@ class Activation:
     @cached_property
     def is_smooth(self) -> bool | None:
         """True where no kink function occurs in the formula (relu, step, Abs, sign, Max, Min); None otherwise."""
-        from sympy import Max, Min, Piecewise, sign
-
         return None if self.expr.has(relu, step, Abs, sign, Max, Min, Piecewise) else True
+
+
+def without_max(expr: Expr) -> Expr:
+    """Write Max and Min with relu, whose derivative is a step; Heaviside has no stated value at 0.
+
+    >>> from sympy import Max
+    >>> without_max(Max(Z, Z / 10))
+    z/10 + relu(9*z/10)
+    """
+    if not expr.has(Max, Min):
+        return expr
+
+    def largest(*arguments: Expr) -> Expr:
+        out = arguments[0]
+        for argument in arguments[1:]:
+            out = out + relu(argument - out)
+        return out
+
+    def smallest(*arguments: Expr) -> Expr:
+        return -largest(*[-argument for argument in arguments])
+
+    ordered = expr.replace(Max, lambda *u: largest(*sorted(u, key=default_sort_key)))
+    return ordered.replace(Min, lambda *u: smallest(*sorted(u, key=default_sort_key)))
+
+
+def derivative_almost_everywhere(expr: Expr, symbol: Symbol) -> Expr:
+    """Differentiate where the derivative exists: a jump has derivative 0, not a Dirac distribution.
+
+    >>> derivative_almost_everywhere(sign(Z) * Z**2, Z)
+    2*z*sign(z)
+    """
+    return without_max(expr).diff(symbol).replace(DiracDelta, lambda *_: S.Zero)
+
+
+def _with_value_at_kink(first: Expr, kink: Expr) -> Expr:
+    """Choose the values of the steps at their jumps so that the first derivative at 0 is ``kink``.
+
+    At 0 the derivative is affine in the common value c of the steps that jump there: alpha + beta c = kink.
+    """
+    steps = [u for u in first.atoms(step) if u.args[1] == 0]
+    steps += [sign(u.args[0]) for u in first.atoms(sign)]
+    if not steps:
+        return first
+    c = Symbol("c", real=True)
+
+    def marked(u: Expr, value: Expr = S.Zero) -> Expr:
+        return step(u, c) if value == 0 else step(u, value)
+
+    general = first.replace(step, marked).replace(sign, lambda u: 2 * step(u, c) - 1)
+    at_zero = expand(general.subs(Z, 0))
+    beta = at_zero.diff(c)
+    if beta == 0 or beta.has(c) or beta.has(S.NaN, S.ComplexInfinity):
+        return first.replace(step, lambda u, value: step(u, kink) if value == 0 else step(u, value))
+    value = (kink - at_zero.subs(c, 0)) / beta
+    if value == Rational(1, 2):  # sign(0) = 0 already is the mean of the two sides
+        return first.replace(step, lambda u, old: step(u, value) if old == 0 else step(u, old))
+    return general.subs(c, value)
 
 
 def _entry(name: str, expr: Expr, tex: str = r"\sigma") -> tuple[str, Activation]:

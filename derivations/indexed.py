@@ -40,6 +40,7 @@ __all__ = [
     "fresh",
     "isum",
     "open_sum",
+    "rename",
     "replace_index",
     "replace_leaves",
 ]
@@ -101,6 +102,9 @@ class Tensor(AtomicExpr):
 
     is_commutative = True
     __slots__ = ("dims", "name", "tex")
+    # Without this, __getitem__ makes a tensor iterable to Python, and SymPy (factor_terms, hence Max and simplify)
+    # takes it for a container and asks for entry 0.
+    __iter__ = None
 
     def __new__(cls, name: str, dims: tuple[Expr, ...] = (), tex: str | None = None) -> Tensor:
         """Create the tensor."""
@@ -251,13 +255,24 @@ def open_sum(total: ISum) -> tuple[Expr, Index]:
 def _rename(expr: Expr, old: Index, new: Expr) -> Expr:
     # Bound names inside have strictly lower levels than the index being renamed, so a plain rebuild is safe; it is
     # written out because Basic.xreplace would open every inner sum for nothing.
-    if expr == old:
-        return new
-    if not expr.args or not _has(expr, old):
+    return rename(expr, {old: new})
+
+
+def rename(expr: Expr, names: Mapping[Index, Index]) -> Expr:
+    """Return ``expr`` with all indices in ``names`` renamed at once; the new names must differ from each other.
+
+    No two indices become equal, so no delta is decided and the normal form stays: this is much cheaper than
+    ``replace_index``, which opens and closes every sum.
+    """
+    if isinstance(expr, Index):
+        return names.get(expr, expr)
+    if not expr.args:
         return expr
     if isinstance(expr, ISum):
-        return Expr.__new__(ISum, _rename(expr.body, old, new), expr.index)
-    return expr.func(*[_rename(arg, old, new) for arg in expr.args])
+        body = rename(expr.body, names)
+        return expr if body is expr.body else Expr.__new__(ISum, body, expr.index)
+    args = [rename(arg, names) for arg in expr.args]
+    return expr if all(new is old for new, old in zip(args, expr.args, strict=True)) else expr.func(*args)
 
 
 def _has(expr: Expr, index: Index) -> bool:
@@ -281,7 +296,9 @@ def _contains_delta(expr: Expr, index: Index) -> bool:
 def _normal_sum(body: Expr, index: Index) -> Expr:
     if isinstance(body, Add):
         return Add(*[_normal_sum(term, index) for term in body.args])
-    if body.is_zero:
+    if (
+        body == 0
+    ):  # by form: `is_zero` would ask SymPy's assumptions of every factor, most of the time of a derivation
         return S.Zero
     if not _has(body, index):
         return index.dim * body

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from sympy import Expr, Symbol, exp, simplify
 
+from derivations.activations import derivative_almost_everywhere, without_max
 from derivations.errors import FormulaError
 from derivations.functions import relu, softplus
 
@@ -38,11 +39,9 @@ class Loss:
 
     def derivative(self, in_output: int, in_target: int = 0) -> Expr:
         """Return the mixed partial derivative."""
-        out = self.expr
-        for _ in range(in_output):
-            out = out.diff(F)
-        for _ in range(in_target):
-            out = out.diff(Y)
+        out = without_max(self.expr)
+        for symbol in (F,) * in_output + (Y,) * in_target:
+            out = derivative_almost_everywhere(out, symbol)
         return simplify(out) if out.is_polynomial(F, Y) else out
 
     def apply(self, orders: tuple[int, ...], output: Expr, target: Expr) -> Expr:

@@ -25,6 +25,7 @@ from typing import Any
 
 from sympy import Add, Expr, Mul, Piecewise, Pow, S, sympify
 
+from derivations.errors import DimensionError
 from derivations.indexed import (
     Delta,
     Entry,
@@ -103,7 +104,10 @@ class System:
         )
 
     def define(self, tensor: Tensor, indices: Sequence[Index], expr: Any) -> System:
-        """Return the system with one more definition; its leaves must be known."""
+        """Return the system with one more definition.
+
+        Tensors that are neither declared nor defined are constants; gradients are taken of declared ones only.
+        """
         expr = sympify(expr, strict=True)
         if tensor in self._by_tensor:
             raise ValueError(f"{tensor} is defined already")
@@ -151,7 +155,16 @@ class System:
         -------
         System, dict
             The extended system, and the gradient tensor of each leaf in ``wrt``.
+
+        Raises
+        ------
+        DimensionError
+            If ``output`` is not a scalar.
         """
+        if output.dims:
+            raise DimensionError(
+                f"reverse mode starts from a scalar, {output.name} has dimensions {output.dims}; sum it first"
+            )
         names = dict(names or {})
         active = self.dependents(wrt)
         accumulated: dict[Tensor, Expr] = {output: S.One}
@@ -198,6 +211,10 @@ class System:
             ]
             system = system.define(dot, definition.indices, Add(*terms))
             dots[definition.tensor] = dot
+        for tensor in outputs:
+            if tensor not in dots:  # it does not depend on the leaves that move
+                dots[tensor] = _named(tensor, "dot")
+                system = system.define(dots[tensor], self.formals(tensor), S.Zero)
         return system, {tensor: dots[tensor] for tensor in outputs}
 
     def jacobian(self, output: Tensor, at: Sequence[Any], wrt: Tensor, target: Sequence[Any]) -> Expr:

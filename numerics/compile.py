@@ -7,8 +7,10 @@ product and outputs, batched over parameter points, on one device and in one dty
 from __future__ import annotations
 
 import linecache
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -22,12 +24,12 @@ from numerics.lowering import Lowered, lower
 
 __all__ = ["CompiledSystem", "compile_system"]
 
+Outputs = dict[str, tuple[Expr, Sequence[Index]]]
+
 
 def _executable(lowered: Lowered) -> Callable[..., tuple[TorchTensor, ...]]:
     filename = f"<generated {lowered.name} {hash(lowered.source) & 0xFFFFFFFF:x}>"
     linecache.cache[filename] = (len(lowered.source), None, lowered.source.splitlines(True), filename)
-    import math
-
     namespace: dict[str, Any] = {"torch": torch, "math": math}
     exec(compile(lowered.source, filename, "exec"), namespace)
     return namespace[lowered.name]
@@ -58,6 +60,7 @@ class CompiledSystem:
             raise ValueError(
                 "compiling needs a concrete activation and loss; this problem keeps one of them general"
             )
+        _check_data(problem, x, y)
         self.problem, self.x, self.y = problem, x, y
         self.dtype, self.device = x.dtype, x.device
         self.sizes = {
@@ -66,9 +69,6 @@ class CompiledSystem:
             **({"o": y.shape[1]} if problem.vector_output else {}),
             **sizes,
         }
-        expected = tuple(self.sizes[str(s)] for s in problem.y.dims)
-        if tuple(y.shape) != expected:
-            raise ValueError(f"y has shape {tuple(y.shape)}, the problem needs {problem.y.dims} = {expected}")
         self.layout: list[tuple[str, tuple[int, ...], slice]] = []
         start = 0
         for block in problem.blocks:
@@ -170,8 +170,10 @@ class CompiledSystem:
         self, system: System, outputs: Mapping[str, tuple[Expr, Sequence[Index]]], theta: TorchTensor
     ) -> dict[str, TorchTensor]:
         """Evaluate further expressions over the problem's leaves and definitions at theta."""
-        lowered = lower("extra", system, outputs, self.problem.parameters, self.problem.functions)
-        results = self._call(_executable(lowered), lowered, torch.atleast_2d(theta), None)
+        self._check_point("theta", theta)
+        items = tuple((name, expr, tuple(indices)) for name, (expr, indices) in outputs.items())
+        function, lowered = _extra(self.problem, system, items)
+        results = self._call(function, lowered, torch.atleast_2d(theta), None)
         lead = theta.shape[:-1]
         return {name: r.reshape((*lead, *r.shape[1:])) for name, r in zip(outputs, results, strict=True)}
 
@@ -185,8 +187,14 @@ class CompiledSystem:
     # -- internals -----------------------------------------------------------------------------------------------
 
     def _run(self, what: str, theta: TorchTensor, v: TorchTensor | None = None) -> tuple[TorchTensor, ...]:
-        if theta.shape[-1] != self.P:
-            raise ValueError(f"theta has shape {tuple(theta.shape)}, the last axis must be P = {self.P}")
+        self._check_point("theta", theta)
+        if v is not None:
+            self._check_point("v", v)
+            if v.ndim > 1 and v.shape[:-1] != theta.shape[:-1]:
+                raise ValueError(
+                    f"v has shape {tuple(v.shape)}: give one direction ({self.P},), or one for each point of theta, "
+                    f"{tuple(theta.shape)}"
+                )
         lead = theta.shape[:-1]
         flat = theta.reshape(-1, self.P)
         direction = None if v is None else v.reshape(-1, self.P).expand(flat.shape)
@@ -198,11 +206,22 @@ class CompiledSystem:
         if what == "outputs":
             packed.append(results.pop(0))
         if "gradient" in what or what == "hvp":
-            blocks = [results.pop(0).reshape(flat.shape[0], -1) for _ in self.layout]
+            blocks = [
+                results.pop(0).reshape(len(flat), where.stop - where.start) for _, _, where in self.layout
+            ]
             packed.append(torch.cat(blocks, dim=1))
         if "hessian" in what:
             packed.append(self._assemble(results, flat.shape[0]))
         return tuple(r.reshape((*lead, *r.shape[1:])) for r in packed)
+
+    def _check_point(self, name: str, point: TorchTensor) -> None:
+        if point.ndim == 0 or point.shape[-1] != self.P:
+            raise ValueError(f"{name} has shape {tuple(point.shape)}, the last axis must be P = {self.P}")
+        if point.dtype != self.dtype or point.device != self.device:
+            raise ValueError(
+                f"{name} is {point.dtype} on {point.device}, this system is {self.dtype} on {self.device}: convert "
+                f"it with {name}.to(system.x)"
+            )
 
     def _assemble(self, blocks: list[TorchTensor], batch: int) -> TorchTensor:
         out = torch.empty((batch, self.P, self.P), dtype=self.dtype, device=self.device)
@@ -232,42 +251,81 @@ class CompiledSystem:
             {} if direction is None else {f"v_{name}": part for name, part in self.unpack(direction).items()}
         )
         available = {**blocks, **moves, "x": self.x, "y": self.y}
-        return function(*[available[t.name] for t in lowered.arguments])
+        missing = [name for name in lowered.sizes if name not in self.sizes]
+        if missing:
+            raise ValueError(
+                f"no number is known for {', '.join(missing)}; known are {', '.join(self.sizes)}: substitute the rest"
+            )
+        unknown = [t.name for t in lowered.arguments if t.name not in available]
+        if unknown:
+            raise ValueError(
+                f"nothing is known of the tensors {', '.join(unknown)}; this function has {', '.join(available)}"
+            )
+        tensors = [available[t.name] for t in lowered.arguments]
+        return function(*tensors, *[self.sizes[name] for name in lowered.sizes])
 
 
-_CACHE: dict[tuple[Problem, str], Lowered] = {}
-
-
+@lru_cache(maxsize=256)
 def _lowered(problem: Problem, what: str) -> Lowered:
-    key = (problem, what)
-    if key not in _CACHE:
-        outputs: dict[str, tuple[Expr, Sequence[Index]]] = {}
-        system = problem.derived
-        if what.startswith("value"):
-            outputs["R"] = (problem.risk(), ())
-        if what == "outputs":
-            formals = system.formals(problem.output)
-            outputs["f"] = (problem.output[formals], formals)
-        if "gradient" in what:
-            for name, tensor in problem.gradient.items():
-                formals = problem.block(name).indices
-                outputs[f"grad_{name}"] = (tensor[formals] if formals else tensor(), formals)
-        if what == "hvp":
-            system, products = problem.hessian_vector
-            for name, tensor in products.items():
-                formals = problem.block(name).indices
-                outputs[f"hvp_{name}"] = (tensor[formals] if formals else tensor(), formals)
-        if "hessian" in what:
-            names = [block.name for block in problem.blocks]
-            for position, row in enumerate(names):
-                for column in names[position:]:
-                    expr, rows, columns = problem.hessian_block(row, column)
-                    outputs[f"hess_{row}_{column}"] = (expr, (*rows, *columns))
-        batched: list[Tensor] = list(problem.parameters)
-        if what == "hvp":
-            batched += list(problem.directions.values())
-        _CACHE[key] = lower(what, system, outputs, batched, problem.functions)
-    return _CACHE[key]
+    # The source holds for every size and data set, so studies of one architecture share it.
+    general = replace(problem, activation=None, loss=None, freeze=(), rate=())
+    system, outputs, batched = _derived(general, what)
+    return lower(what, system, outputs, batched, problem.functions)
+
+
+@lru_cache(maxsize=256)
+def _derived(problem: Problem, what: str) -> tuple[System, Outputs, list[Tensor]]:
+    """One derivation for each architecture: activation and loss are still general."""
+    outputs: Outputs = {}
+    system = problem.derived
+    if what.startswith("value"):
+        outputs["R"] = (problem.risk(), ())
+    if what == "outputs":
+        formals = system.formals(problem.output)
+        outputs["f"] = (problem.output[formals], formals)
+    if "gradient" in what:
+        for name, tensor in problem.gradient.items():
+            formals = problem.block(name).indices
+            outputs[f"grad_{name}"] = (tensor[formals] if formals else tensor(), formals)
+    if what == "hvp":
+        system, products = problem.hessian_vector
+        for name, tensor in products.items():
+            formals = problem.block(name).indices
+            outputs[f"hvp_{name}"] = (tensor[formals] if formals else tensor(), formals)
+    if "hessian" in what:
+        names = [block.name for block in problem.blocks]
+        for position, row in enumerate(names):
+            for column in names[position:]:
+                expr, rows, columns = problem.hessian_block(row, column)
+                outputs[f"hess_{row}_{column}"] = (expr, (*rows, *columns))
+    batched: list[Tensor] = list(problem.parameters)
+    if what == "hvp":
+        batched += list(problem.directions.values())
+    return system, outputs, batched
+
+
+def _check_data(problem: Problem, x: TorchTensor, y: TorchTensor) -> None:
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"x has shape {tuple(x.shape)}, required is (n, d): one row for each sample")
+    if y.ndim != len(problem.y.dims) or y.shape[0] != x.shape[0] or 0 in y.shape:
+        wanted = f"({x.shape[0]}, o)" if problem.vector_output else f"({x.shape[0]},)"
+        raise ValueError(
+            f"y has shape {tuple(y.shape)}, required is {wanted}: {problem.y.dims} with n = {x.shape[0]}"
+        )
+    if x.dtype != y.dtype or x.device != y.device:
+        raise ValueError(f"x is {x.dtype} on {x.device}, y is {y.dtype} on {y.device}; give both alike")
+    for name, data in (("x", x), ("y", y)):
+        if not bool(torch.isfinite(data).all()):
+            raise ValueError(f"{name} holds a number that is not finite")
+
+
+@lru_cache(maxsize=256)
+def _extra(
+    problem: Problem, system: System, items: tuple[tuple[str, Expr, tuple[Index, ...]], ...]
+) -> tuple[Callable[..., tuple[TorchTensor, ...]], Lowered]:
+    outputs = {name: (expr, indices) for name, expr, indices in items}
+    lowered = lower("extra", system, outputs, problem.parameters, problem.functions)
+    return _executable(lowered), lowered
 
 
 def compile_system(
@@ -291,10 +349,17 @@ def compile_system(
         Width m, or the hidden widths of a deep network.
     device, dtype
         Where and in what precision everything is computed; nothing is moved silently.
+
+    Raises
+    ------
+    ValueError
+        If a shape, a width or a number of widths does not fit the problem, or a number is not finite.
     """
     widths = [width] if isinstance(width, int) else list(width)
     names = [str(s) for s in problem.hidden_dims]
     if len(widths) != len(names):
         raise ValueError(f"{len(widths)} widths given, the network has {len(names)} hidden layers")
+    if any(number < 1 for number in widths):
+        raise ValueError(f"widths are {widths}; every width is at least 1")
     data = [torch.as_tensor(u, dtype=dtype, device=device) for u in (x, y)]
     return CompiledSystem(problem, data[0], data[1], dict(zip(names, widths, strict=True)))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from numerics.compile import CompiledSystem
+from numerics.tolerances import LARGEST_PARAMETER, NEWTON_GRADIENT, ZERO_EIGENVALUE
 
 __all__ = ["SearchResult", "find_critical_points", "polish", "starts"]
 
@@ -48,8 +49,8 @@ def find_critical_points(
     system: CompiledSystem,
     theta0: Tensor,
     *,
-    tolerance: float = 1e-12,
-    max_norm: float = 50.0,
+    tolerance: float = NEWTON_GRADIENT,
+    max_norm: float = LARGEST_PARAMETER,
     max_steps: int = 300,
     progress: Callable[[float], None] | None = None,
 ) -> SearchResult:
@@ -71,7 +72,9 @@ def find_critical_points(
     """
     frozen = [block.name for block in system.problem.blocks if not block.trained]
     if frozen:
-        raise ValueError(f"blocks {', '.join(frozen)} are frozen; the search moves every block, leave freeze empty")
+        raise ValueError(
+            f"blocks {', '.join(frozen)} are frozen; the search moves every block, leave freeze empty"
+        )
     theta = theta0.clone()
     count = theta.shape[0]
     descends = torch.arange(count, device=theta.device) % 2 == 1
@@ -137,7 +140,7 @@ def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tenso
     size = gradient.abs().amax(dim=-1)
     for _ in range(steps):
         hessian = system.hessian(best)
-        inverse = torch.linalg.pinv(hessian, rtol=1e-9, hermitian=True)
+        inverse = torch.linalg.pinv(hessian, rtol=ZERO_EIGENVALUE, hermitian=True)
         trial = best - (inverse @ gradient[..., None])[..., 0]
         new_gradient = system.gradient(trial)
         new_size = new_gradient.abs().amax(dim=-1)

@@ -10,22 +10,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 
 import sympy
 from sympy import Add, Expr, Mul, Pow, Symbol
 
 from derivations.functions import step
 from derivations.generic import bind
-from derivations.indexed import Delta, Entry, Index, ISum, Tensor, open_sum, replace_index
+from derivations.indexed import Delta, Entry, Index, ISum, Tensor, open_sum, rename
 from derivations.system import System
+from numerics.contraction import contraction_order
 from numerics.elementwise import ELEMENTWISE
 
 __all__ = ["Lowered", "lower"]
 
-#: Sizes assumed when contractions are ordered; the source itself is valid for every size.
-_NOMINAL = {"n": 100, "m": 10, "d": 8, "o": 3}
-_BATCH = 64
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+#: Names the generated source uses itself.
+_TAKEN = {"torch", "math", "B", "dtype", "device"}
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,16 @@ class _Value:
 
 @dataclass(frozen=True)
 class Lowered:
-    """Generated source and what it takes: ``arguments`` in order, each batched (parameters) or not (data)."""
+    """Generated source and what it takes: ``arguments`` in order, each batched (parameters) or not (data).
+
+    ``sizes`` are the dimensions and constants that no argument tells; their numbers follow the arguments.
+    """
 
     source: str
     name: str
     arguments: tuple[Tensor, ...]
     batched: frozenset[Tensor]
+    sizes: tuple[str, ...] = ()
 
 
 def lower(
@@ -70,7 +75,9 @@ def lower(
         Concrete sigma and ell, as for ``derivations.generic.bind``.
 
     """
-    work = _Lowering(system, frozenset(batched), dict(functions))
+    known = [*batched, *(d.tensor for d in (*system.declarations, *system.definitions))]
+    reserved = frozenset(str(s) for tensor in known for s in tensor.dims)
+    work = _Lowering(system, frozenset(batched), dict(functions), reserved)
     results = [work.output(expr, tuple(labels)) for expr, labels in outputs.values()]
     return work.finish(name, list(outputs), results)
 
@@ -80,6 +87,8 @@ class _Lowering:
     system: System
     batched: frozenset[Tensor]
     functions: dict[str, Callable[..., Expr]]
+    reserved: frozenset[str] = frozenset()
+    identifiers: dict[Tensor, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     memo: dict[Expr, _Value] = field(default_factory=dict)
     definitions: dict[Tensor, _Value] = field(default_factory=dict)
@@ -93,10 +102,8 @@ class _Lowering:
             return self.constant(expr)
         order: list[Index] = []
         _free(expr, order)
-        canonical, names = expr, [Index(f"_l{j}", u.dim) for j, u in enumerate(order)]
-        middle = [Index(f"_t{j}", u.dim) for j, u in enumerate(order)]
-        for old, new in zip([*order, *middle], [*middle, *names], strict=True):
-            canonical = replace_index(canonical, old, new)
+        names = [Index(f"_l{j}", u.dim) for j, u in enumerate(order)]
+        canonical = expr if names == order else rename(expr, dict(zip(order, names, strict=True)))
         if canonical not in self.memo:
             self.memo[canonical] = self.build(canonical)
         found = self.memo[canonical]
@@ -137,12 +144,15 @@ class _Lowering:
             raise NotImplementedError(f"entry {expr} with a repeated or constant index")
         if tensor not in self.system:
             self.used[tensor] = None
-            return _Value(tensor.name, indices, tensor in self.batched)
+            return _Value(self.identifier(tensor), indices, tensor in self.batched)
         if tensor not in self.definitions:
             definition = self.system[tensor]
             lowered = self.value(bind(definition.expr, self.functions))
             lowered = self.named(
-                tensor.name, self.full(lowered, definition.indices), definition.indices, lowered.batched
+                self.identifier(tensor),
+                self.full(lowered, definition.indices),
+                definition.indices,
+                lowered.batched,
             )
             self.definitions[tensor] = lowered
         found = self.definitions[tensor]
@@ -150,16 +160,20 @@ class _Lowering:
 
     def delta(self, expr: Delta) -> _Value:
         left, right = expr.args
+        if not (isinstance(left, Index) and isinstance(right, Index)):
+            raise NotImplementedError(f"{expr} with a constant index: sum over it or replace it by an entry")
         size = self.size(left.dim)
         code = f"torch.eye({size}, dtype=dtype, device=device)"
         return self.named(None, code, (left, right), False)
 
     def add(self, expr: Add) -> _Value:
-        values = [self.value(term) for term in expr.args]
-        labels = _union(values)
-        batched = any(v.batched for v in values)
-        code = " + ".join(self.aligned(v, labels) for v in values)
-        return self.named(None, code, labels, batched)
+        # A term -u is subtracted: a negation of its own would be one more pass over the array.
+        plus = [self.value(u) for u in expr.args if u.as_coeff_Mul()[0] != -1]
+        minus = [self.value(-u) for u in expr.args if u.as_coeff_Mul()[0] == -1]
+        labels, batched = _union([*plus, *minus]), any(v.batched for v in [*plus, *minus])
+        code = " + ".join(self.aligned(v, labels) for v in plus)
+        code += "".join(f" - {self.aligned(v, labels)}" for v in minus)
+        return self.named(None, code.strip() if plus else f"-{code[3:]}", labels, batched)
 
     def power(self, expr: Pow) -> _Value:
         base = self.value(expr.base)
@@ -183,8 +197,9 @@ class _Lowering:
         if isinstance(expr, step):
             inner = self.value(expr.args[0])
             at_zero = float(expr.args[1])
+            # A bool tensor times a float has torch's default dtype, float32, so the dtype is set first.
             code = f"({inner.code} > 0).to(dtype)" + (
-                f" + {at_zero!r} * ({inner.code} == 0)" if at_zero else ""
+                f" + {at_zero!r} * ({inner.code} == 0).to(dtype)" if at_zero else ""
             )
             return self.named(None, code, inner.labels, inner.batched)
         if isinstance(expr, sympy.Max | sympy.Min):
@@ -215,7 +230,7 @@ class _Lowering:
 
     def contract(self, values: list[_Value], summed: tuple[Index, ...]) -> _Value:
         keep = frozenset(u for v in values for u in v.labels) - frozenset(summed)
-        for pair in self.plan(values, keep):
+        for pair in contraction_order([(frozenset(v.labels), v.batched) for v in values], keep):
             first, second = values[pair[0]], values[pair[1]]
             rest = [v for j, v in enumerate(values) if j not in pair]
             needed = keep.union(*[v.labels for v in rest]) if rest else keep
@@ -242,55 +257,24 @@ class _Lowering:
         code = f"torch.einsum('{words[0]},{words[1]}->{result}', {first.code}, {second.code})"
         return self.named(None, code, labels, batched)
 
-    def plan(self, values: list[_Value], keep: frozenset[Index]) -> list[tuple[int, int]]:
-        """Return the pairs to contract in turn (positions in the shrinking list, results appended at its end)."""
-        count = len(values)
-        if count < 2:
-            return []
-        labels = [frozenset(v.labels) for v in values]
-        flags = [v.batched for v in values]
-        everything = (1 << count) - 1
-
-        def result(subset: int) -> frozenset[Index]:
-            inside = frozenset().union(*[labels[j] for j in range(count) if subset >> j & 1])
-            outside = keep.union(*[labels[j] for j in range(count) if not subset >> j & 1])
-            return inside & outside
-
-        shapes = {1 << j: (labels[j], flags[j]) for j in range(count)}
-        best: dict[int, tuple[float, int]] = {1 << j: (0.0, 0) for j in range(count)}
-        for subset in sorted(range(1, everything + 1), key=lambda s: bin(s).count("1")):
-            if subset in best:
-                continue
-            shapes[subset] = (result(subset), any(flags[j] for j in range(count) if subset >> j & 1))
-            part, options = (subset - 1) & subset, []
-            while part:
-                other = subset ^ part
-                if part < other:
-                    union = shapes[part][0] | shapes[other][0]
-                    work = _size(union) * (_BATCH if shapes[part][1] or shapes[other][1] else 1)
-                    options.append((best[part][0] + best[other][0] + work, part))
-                part = (part - 1) & subset
-            best[subset] = min(options)
-        order: list[tuple[int, int]] = []
-
-        def visit(subset: int) -> None:
-            part = best[subset][1]
-            if part:
-                visit(part)
-                visit(subset ^ part)
-                order.append((part, subset ^ part))
-
-        visit(everything)
-        alive, pairs = [1 << j for j in range(count)], []
-        for left, right in order:
-            pairs.append((alive.index(left), alive.index(right)))
-            alive = [s for s in alive if s not in (left, right)] + [left | right]
-        return pairs
-
     def named(self, name: str | None, code: str, labels: tuple[Index, ...], batched: bool) -> _Value:
         name = name or f"t{next(self.counter)}"
         self.lines.append(f"{name} = {code}")
         return _Value(name, labels, batched)
+
+    def identifier(self, tensor: Tensor) -> str:
+        """Return the variable of a tensor: its name, unless that is a keyword, a size or a name the source uses."""
+        name = tensor.name
+        if tensor not in self.identifiers:
+            clash = (
+                iskeyword(name)
+                or name in _TAKEN
+                or name in self.reserved
+                or name in self.identifiers.values()
+            )
+            generated = name.startswith("t") and name[1:].isdigit()
+            self.identifiers[tensor] = f"{name}_" if clash or generated or not name.isidentifier() else name
+        return self.identifiers[tensor]
 
     def size(self, dim: Expr) -> str:
         for symbol in dim.free_symbols:
@@ -344,30 +328,36 @@ class _Lowering:
         return code
 
     def finish(self, name: str, names: list[str], results: list[str]) -> Lowered:
+        name_of = self.identifier
         arguments = tuple(sorted(self.used, key=lambda t: (t not in self.batched, t.name)))
         first = next((t for t in sorted(self.batched, key=lambda t: t.name)), None)
         head: list[str] = []
         if first is not None and first not in arguments:
             arguments = (first, *arguments)
-        for tensor in arguments:
-            self.dims.update({str(s): None for s in tensor.dims if str(s) in self.dims})
         where: dict[str, str] = {}
         for tensor in arguments:
             for axis, dim in enumerate(tensor.dims):
                 if isinstance(dim, Symbol):
-                    where.setdefault(dim.name, f"{tensor.name}.shape[{axis + (tensor in self.batched)}]")
+                    where.setdefault(dim.name, f"{name_of(tensor)}.shape[{axis + (tensor in self.batched)}]")
         if first is not None:
-            head.append(f"B, dtype, device = {first.name}.shape[0], {first.name}.dtype, {first.name}.device")
+            lead = name_of(first)
+            head.append(f"B, dtype, device = {lead}.shape[0], {lead}.dtype, {lead}.device")
         missing = []
         for dim_name in self.dims:
             if dim_name in where:
                 head.append(f"{dim_name} = {where[dim_name]}")
             else:
                 missing.append(dim_name)
-        parameters = ", ".join([t.name for t in arguments] + missing)
+        parameters = ", ".join([name_of(t) for t in arguments] + missing)
         body = "\n    ".join([*head, *self.lines, f"return ({', '.join(results)},)"])
-        note = f'"""Return {", ".join(names)}; arguments with a leading batch axis: {", ".join(t.name for t in arguments if t in self.batched)}."""'
-        return Lowered(f"def {name}({parameters}):\n    {note}\n    {body}\n", name, arguments, self.batched)
+        note = f'"""Return {", ".join(names)}; arguments with a leading batch axis: {", ".join(name_of(t) for t in arguments if t in self.batched)}."""'
+        return Lowered(
+            f"def {name}({parameters}):\n    {note}\n    {body}\n",
+            name,
+            arguments,
+            self.batched,
+            tuple(missing),
+        )
 
 
 def _is_constant(expr: Expr) -> bool:
@@ -389,10 +379,3 @@ def _union(values: Sequence[_Value]) -> tuple[Index, ...]:
     for value in sorted(values, key=lambda v: -len(v.labels)):
         labels.extend(u for u in value.labels if u not in labels)
     return tuple(labels)
-
-
-def _size(labels: frozenset[Index]) -> float:
-    out = 1.0
-    for u in labels:
-        out *= _NOMINAL.get(str(u.dim), 10)
-    return out

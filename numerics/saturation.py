@@ -1,4 +1,4 @@
-r"""Tell a critical point from a run to infinity that stopped because its gradient underflowed.
+r"""Tell a critical point from a run to infinity that stopped because its gradient became tiny.
 
 A neuron whose slope :math:`\sigma'(z_{ik})` vanishes at (almost) all samples is a step or a constant: its input weights
 can grow without changing the outputs at the samples, and the gradient falls exponentially along the way, so Newton's
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from derivations.generic import GenericFunction
 from numerics.compile import CompiledSystem
+from numerics.tolerances import POLISHED_GRADIENT
 
-__all__ = ["saturated"]
+__all__ = ["converged", "saturated"]
 
-# Along a run to infinity the measure was below 1e-9 when the gradient had fallen to 1e-12; for the critical points of the
+# Along a run to infinity the measure was below 1e-6 when the gradient had fallen to 1e-10; for the critical points of the
 # shipped studies it was above 1e-3.
-SATURATION = 1e-7
+SATURATION = 1e-5
 
 
 def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
@@ -49,3 +50,13 @@ def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
     alive = a > 1e-5 * (1 + a.amax(dim=1, keepdim=True))
     flat = sizes <= SATURATION * torch.linalg.svdvals(x)[rank - 1]
     return (flat & alive).any(dim=1)
+
+
+def converged(system: CompiledSystem, theta: Tensor) -> Tensor:
+    """Say for each row of theta (B, P) whether its gradient is at rounding level, shape (B,).
+
+    The largest entry is compared with ``POLISHED_GRADIENT`` times the largest entry of the Hessian, or 1.
+    """
+    _, gradient, hessian = system.value_gradient_hessian(theta)
+    size = hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
+    return gradient.abs().amax(dim=1) <= POLISHED_GRADIENT * size

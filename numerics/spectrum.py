@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from numerics.tolerances import ZERO_EIGENVALUE
+from numerics.tolerances import zero_eigenvalue
 
 __all__ = ["Inertia", "Spectrum", "kind_of", "spectrum"]
 
@@ -35,7 +35,7 @@ class Inertia:
 class Spectrum:
     r"""Eigenvalues (ascending) and what they say.
 
-    ``zero`` means :math:`|\lambda| \le` ``tolerance`` :math:`= 10^{-9} \lambda_{\max}`; ``largest_zero`` and
+    ``zero`` means :math:`|\lambda| \le` ``tolerance``, that of ``numerics.tolerances.zero_eigenvalue``; ``largest_zero`` and
     ``smallest_nonzero`` are the two sides of the gap (None where a side is empty).
     """
 
@@ -68,8 +68,11 @@ def kind_of(inertia: Inertia) -> str:
     return "maximum" if inertia.negative else "minimum"
 
 
-def spectrum(hessian: Tensor, relative_zero: float = ZERO_EIGENVALUE) -> Spectrum:
+def spectrum(hessian: Tensor) -> Spectrum:
     """Return the spectrum of one symmetric matrix (P, P).
+
+    >>> spectrum(torch.diag(torch.tensor([3.0, 1e-12, -1.0], dtype=torch.float64))).inertia
+    Inertia(negative=1, zero=1, positive=1)
 
     Raises
     ------
@@ -79,9 +82,7 @@ def spectrum(hessian: Tensor, relative_zero: float = ZERO_EIGENVALUE) -> Spectru
     if not bool(torch.isfinite(hessian).all()):
         raise ValueError("the Hessian holds numbers that are not finite: the point has overflowed")
     values, vectors = torch.linalg.eigh(hessian)
-    largest = float(values.abs().max())
-    floor = torch.finfo(hessian.dtype).eps * hessian.shape[-1]
-    tolerance = max(relative_zero, 10 * floor) * largest
+    tolerance = float(zero_eigenvalue(values))
     zero = values.abs() <= tolerance
     inertia = Inertia(int((values < -tolerance).sum()), int(zero.sum()), int((values > tolerance).sum()))
     return Spectrum(

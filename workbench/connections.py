@@ -10,8 +10,11 @@ Source: Zhang, Zhang, Luo, Xu, arXiv:2105.14573 (connections); Hairer and Wanner
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,16 +22,17 @@ from torch import Tensor
 from numerics.compile import CompiledSystem
 from numerics.critical import polish
 from numerics.flow import Status, integrate
-from numerics.saturation import saturated
+from numerics.saturation import converged, saturated
 from numerics.spectrum import Spectrum
-from numerics.tolerances import CRITICAL_GRADIENT
+from numerics.tolerances import zero_eigenvalue
+from workbench.search import Remember, anew
 
 __all__ = ["Descent", "Departure", "departures", "descend"]
 
 #: Length of the first step off the critical point, relative to 1 + |theta|.
 STEP_OFF = 1e-3
-#: Time up to which a descent is followed, and the norm of the rate at which it has arrived.
-UNTIL = 1e9
+#: Times at which the trajectories are judged, and the norm of the rate at which one has arrived.
+HORIZONS = (1e2, 1e3, 1e4, 1e5, 1e7, 1e9)
 ARRIVED = 1e-10
 #: A polished end must lie this close to where the flow stopped, relative to 1 + |theta|.
 NEAR = 1e-2
@@ -100,39 +104,98 @@ def descend(
     system: CompiledSystem,
     starts: Sequence[Departure],
     progress: Callable[[float], None] | None = None,
+    remember: Remember = anew,
 ) -> list[Descent]:
     """Follow the flow from every start of one width, as one batch."""
     if not starts:
         return []
     theta0 = torch.stack([start.theta for start in starts])
-    result = integrate(
-        system.flow,
-        theta0,
-        UNTIL,
-        jacobian=system.flow_jacobian,
-        method="rodas4",
-        rtol=1e-8,
-        atol=1e-10,
-        save_at=torch.tensor([UNTIL / 100, UNTIL], dtype=torch.float64),
-        stationary_norm=ARRIVED,
-        max_norm=1e4,
-        max_steps=4000,
-        progress=progress,
-    )
-    ends, sizes = polish(system, result.final_state)
-    flat = saturated(system, result.final_state) | saturated(system, ends)
-    out = []
-    for row, start in enumerate(starts):
-        stopped, end = result.final_state[row], ends[row]
-        moved = float((end - stopped).norm() / (1 + stopped.norm()))
-        earlier = result.states[row][0] if len(result.states[row]) > 1 else stopped
-        grows = float(stopped.norm()) > GROWTH * float(earlier.norm())
-        if result.status[row] is Status.AT_INFINITY or bool(flat[row]) or grows:
-            outcome, where = "infinity", stopped
-        elif float(sizes[row]) <= CRITICAL_GRADIENT and moved <= NEAR:
-            outcome, where = "arrived", end
+    begins = hashlib.sha256(json.dumps(theta0.tolist()).encode()).hexdigest()
+
+    def compute() -> dict[str, Any]:
+        return {"ends": _follow(system, theta0, progress)}
+
+    ends = remember("descents", system.sizes["m"], {"starts": begins}, compute)["ends"]
+    return [
+        Descent(
+            start,
+            end["outcome"],
+            torch.tensor(end["theta"], dtype=system.dtype, device=system.device),
+            end["value"],
+            end["time"],
+            end["distance"],
+        )
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _follow(
+    system: CompiledSystem, theta0: Tensor, progress: Callable[[float], None] | None
+) -> list[dict[str, Any]]:
+    """Integrate in stages; a trajectory leaves when its end is certain, and the others go on to the next horizon."""
+    ends: list[dict[str, Any]] = [{} for _ in range(len(theta0))]
+    active, state, earlier, before = list(range(len(theta0))), theta0, theta0, 0.0
+    for stage, horizon in enumerate(HORIZONS):
+        result = integrate(
+            system.flow,
+            state,
+            horizon - before,
+            jacobian=system.flow_jacobian,
+            method="rodas4",
+            rtol=1e-6,
+            atol=1e-9,
+            stationary_norm=ARRIVED,
+            max_norm=1e4,
+            max_steps=2000,
+        )
+        stopped = result.final_state
+        last = stage == len(HORIZONS) - 1
+        outcomes, places, moved = _judge(system, result.status, stopped, earlier if last else None)
+        stay = []
+        for row, outcome in enumerate(outcomes):
+            if outcome == "open" and not last:
+                stay.append(row)
+                continue
+            ends[active[row]] = {
+                "outcome": "unresolved" if outcome == "open" else outcome,
+                "theta": places[row].tolist(),
+                "value": float(system.value(places[row])),
+                "time": before + float(result.final_time[row]),
+                "distance": moved[row],
+            }
+        if progress is not None:
+            progress(1 - len(stay) / len(theta0))
+        if not stay:
+            break
+        active, before = [active[row] for row in stay], horizon
+        state = earlier = stopped[stay]
+    return ends
+
+
+def _judge(
+    system: CompiledSystem, status: Sequence[Status], stopped: Tensor, earlier: Tensor | None
+) -> tuple[list[str], Tensor, list[float]]:
+    """Return for each trajectory ``arrived``, ``infinity`` or ``open``, where it counts as ending, and how far that is.
+
+    It has arrived if Newton's method leads to a critical point close by, and either the motion has died out or the
+    Hessian is positive semidefinite all along the way there, so that the flow cannot turn away any more.
+    """
+    ends, _ = polish(system, stopped, steps=12)
+    fine = converged(system, ends)
+    flat = saturated(system, stopped) | saturated(system, ends)
+    fractions = torch.linspace(0, 1, 6, dtype=stopped.dtype, device=stopped.device)[:, None, None]
+    curvature = torch.linalg.eigvalsh(system.hessian(stopped + fractions * (ends - stopped)))
+    bowl = (curvature[..., 0] >= -zero_eigenvalue(curvature)).all(dim=0)
+    outcomes, places, moved = [], stopped.clone(), []
+    for row, ended in enumerate(status):
+        moved.append(float((ends[row] - stopped[row]).norm() / (1 + stopped[row].norm())))
+        near = bool(fine[row]) and moved[row] <= NEAR
+        grows = earlier is not None and float(stopped[row].norm()) > GROWTH * float(earlier[row].norm())
+        if ended is Status.AT_INFINITY or bool(flat[row]) or grows:
+            outcomes.append("infinity")
+        elif near and (ended is Status.CONVERGED or bool(bowl[row])):
+            outcomes.append("arrived")
+            places[row] = ends[row]
         else:
-            outcome, where = "unresolved", stopped
-        value, time = float(system.value(where)), float(result.final_time[row])
-        out.append(Descent(start, outcome, where, value, time, moved))
-    return out
+            outcomes.append("open")
+    return outcomes, places, moved

@@ -8,7 +8,7 @@ appears.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,14 +20,18 @@ from numerics.splitting_law import curvature
 from workbench.connections import Departure, Descent, departures, descend
 from workbench.embedding_checks import EmbeddedPoint, embed_null, embed_split
 from workbench.entries import Embedding, Exploration, Findings, Node, records
-from workbench.network import Architecture
+from workbench.network import Architecture, Network
 from workbench.progress import Progress, Silent
-from workbench.search import Catalogue, Key, search_width, spectrum_of
+from workbench.search import Catalogue, Key, Remember, anew, search_width, spectrum_of
 
 __all__ = ["Exploration", "Settings", "explore"]
 
 #: Singular values of V below this fraction of the largest of its kind count as zero: criticality holds to 1e-12.
 RANK_TOLERANCE = 1e-8
+#: Two sides of a saddle are images of each other if they agree to this fraction of the first step.
+MIRROR = 1e-8
+
+Symmetry = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class _Explorer:
     settings: Settings
     merges: bool
     progress: Progress
+    remember: Remember
     nodes: dict[Key, Node] = field(default_factory=dict)
     embeddings: list[Embedding] = field(default_factory=list)
     descents: list[tuple[Key, Key | None, Descent]] = field(default_factory=list)
@@ -58,7 +63,7 @@ class _Explorer:
             title = f"searching critical points of width {width}"
             with self.progress.stage(title, 0.5 / len(self.settings.widths)) as update:
                 count, seed = self.settings.starts, self.settings.seed
-                searches.append(search_width(self.catalogue, width, count, seed, update))
+                searches.append(search_width(self.catalogue, width, count, seed, update, self.remember))
         for key in list(self.catalogue.found):
             self._node(key, "search")
         for key in self.catalogue.irreducible():
@@ -207,17 +212,65 @@ class _Explorer:
             for position, node in enumerate(due):
                 node.left = True
                 starts += departures(position, node.theta, node.spectrum)
-            for descent in descend(self.system_of(width), starts):
-                target = None
-                if descent.outcome == "arrived":
-                    target = self.catalogue.place(descent.theta, width, "descent")
-                    if target is not None:
-                        self._node(target, "descent")
-                        origin = Key(target.origin, target.serial, (1,) * target.origin.width, 0)
-                        self._node(origin, "descent")
-                self.descents.append((due[descent.departure.node].key, target, descent))
+            followed, mirrors = self._mirrored(due, starts, width)
+            descents = descend(self.system_of(width), followed, remember=self.remember)
+            for start, (position, symmetry) in zip(starts, mirrors, strict=True):
+                self._arrive(
+                    due[start.node].key, replace(self._image(descents[position], symmetry), departure=start)
+                )
             update(0.0, f"{len(starts)} descents at width {width}")
         return len(self.nodes) > before
+
+    def _arrive(self, source: Key, descent: Descent) -> None:
+        target = None
+        if descent.outcome == "arrived":
+            target = self.catalogue.place(descent.theta, source.width, "descent")
+            if target is not None:
+                self._node(target, "descent")
+                self._node(Key(target.origin, target.serial, (1,) * target.origin.width, 0), "descent")
+        self.descents.append((source, target, descent))
+
+    def _mirrored(
+        self, due: list[Node], starts: list[Departure], width: int
+    ) -> tuple[list[Departure], list[tuple[int, Symmetry | None]]]:
+        """Return the starts to follow, and for every start which of them it is, up to which symmetry.
+
+        Where a symmetry fixes the saddle and turns the eigenvector u into -u, the two sides are images of each other:
+        the flow commutes with the symmetry, so one of them is integrated and the other one mapped.
+        """
+        followed: list[Departure] = []
+        where: list[tuple[int, Symmetry | None]] = []
+        for start in starts:
+            symmetry = None
+            if start.sign < 0:  # its other side is the start before it
+                symmetry = self._turns(due[start.node].theta, start.theta, followed[-1].theta, width)
+            if symmetry is None:
+                followed.append(start)
+            where.append((len(followed) - 1, symmetry))
+        return followed, where
+
+    def _turns(self, theta: Tensor, below: Tensor, above: Tensor, width: int) -> Symmetry | None:
+        system = self.system_of(width)
+        net = self._net(system, theta)
+        for symmetry in net.stabilisers(self.shape):
+            image = self._flat(system, self._net(system, above).moved(symmetry, self.shape))
+            if float((image - below).norm()) <= MIRROR * float((above - theta).norm()):
+                return symmetry
+        return None
+
+    def _image(self, descent: Descent, symmetry: Symmetry | None) -> Descent:
+        if symmetry is None:
+            return descent
+        system = self.system_of(sum(1 for _ in symmetry[0]))
+        net = self._net(system, descent.theta).moved(symmetry, self.shape)
+        return replace(descent, theta=self._flat(system, net))
+
+    def _net(self, system: CompiledSystem, theta: Tensor) -> Network:
+        blocks = {name: part.cpu().double().numpy() for name, part in system.unpack(theta).items()}
+        return Network.from_blocks(blocks, self.shape)
+
+    def _flat(self, system: CompiledSystem, net: Network) -> Tensor:
+        return system.pack(net.to_blocks(self.shape))
 
 
 def explore(
@@ -227,6 +280,7 @@ def explore(
     *,
     merges: bool = True,
     progress: Progress | None = None,
+    remember: Remember = anew,
 ) -> Exploration:
     """Explore the landscape of a two-layer network.
 
@@ -242,5 +296,7 @@ def explore(
         False with weight decay: embeddings are then no critical embeddings, and none are drawn.
     progress : Progress, optional
         Told what is being done.
+    remember : callable
+        Returns the result of a finished stage, from a store or by computing it; see ``search_width``.
     """
-    return _Explorer(shape, system_of, settings, merges, progress or Silent()).run()
+    return _Explorer(shape, system_of, settings, merges, progress or Silent(), remember).run()

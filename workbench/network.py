@@ -41,6 +41,7 @@ SAME_VALUE = 1e-8
 # Where strata of a critical manifold meet, convergence slows down and neurons agree only to about 1e-4. A reduction this
 # loose is believed only if the narrow point it leads to is critical and has the same value.
 NEARLY_SAME_NEURON = 1e-3
+SAME_LEVEL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,33 @@ class Network:
         orders = math.factorial(self.width) // math.prod(math.factorial(len(members)) for members in classes)
         fixed = [np.abs(rows[k] - turned[k]).max() <= SAME_NEURON for k in range(self.width)]
         return orders * 2 ** sum(not still for still in fixed)
+
+    def stabilisers(self, shape: Architecture) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return symmetries that leave this network where it is, as (order of the neurons, neurons to flip).
+
+        They are swaps of equal neurons and sign flips of neurons that vanish; the identity is not listed.
+        """
+        rows = np.concatenate([self.a, self.w], axis=1)
+        size, plain = SAME_NEURON * (1 + float(np.abs(rows).max(initial=0.0))), tuple(range(self.width))
+        out: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        for j, k in itertools.combinations(range(self.width), 2):
+            if np.abs(rows[j] - rows[k]).max() <= size:
+                order = list(plain)
+                order[j], order[k] = k, j
+                out.append((tuple(order), ()))
+        still = [k for k in plain if shape.flip < 0 and np.abs(rows[k]).max() <= size]
+        out += [
+            (plain, tuple(some))
+            for r in range(1, len(still) + 1)
+            for some in itertools.combinations(still, r)
+        ]
+        return out
+
+    def moved(self, symmetry: tuple[tuple[int, ...], tuple[int, ...]], shape: Architecture) -> Network:
+        """Return the image under a symmetry of ``stabilisers``; it is linear, so directions are mapped the same way."""
+        order, flips = symmetry
+        net = Network(self.a[list(order)], self.w[list(order)], self.c)
+        return net.flipped(list(flips), shape) if flips else net
 
     def _agrees(self, j: int, k: int, shape: Architecture, relative: float) -> int:
         tolerance = relative * (1 + float(np.abs(self.w[j]).max(initial=0.0)))

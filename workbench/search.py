@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +20,21 @@ from torch import Tensor
 
 from numerics.compile import CompiledSystem
 from numerics.critical import find_critical_points, polish, starts
-from numerics.saturation import saturated
+from numerics.saturation import converged, saturated
 from numerics.spectrum import Inertia, Spectrum, spectrum
-from numerics.tolerances import CRITICAL_GRADIENT
-from workbench.network import NEARLY_SAME_NEURON, SAME_POINT, SAME_VALUE, Architecture, Network, Reduction
+from workbench.network import (
+    NEARLY_SAME_NEURON,
+    SAME_LEVEL,
+    SAME_NEURON,
+    SAME_POINT,
+    SAME_VALUE,
+    Architecture,
+    Network,
+    Reduction,
+)
 from workbench.results import WidthSearch
 
-__all__ = ["Catalogue", "Irreducible", "Key", "search_width", "spectrum_of"]
+__all__ = ["Catalogue", "Irreducible", "Key", "Remember", "anew", "search_width", "spectrum_of"]
 
 
 Array = NDArray[np.float64]
@@ -99,12 +108,14 @@ class Catalogue:
         net = self._network(system, theta)
         if not self.merges:
             return self._own(net, value, found_by)
-        tight = net.reduce(self.shape)
-        if not tight.is_trivial:
-            return self._stratum(tight, value, found_by, SAME_POINT)
-        loose = net.reduce(self.shape, NEARLY_SAME_NEURON)
-        key = None if loose.is_trivial else self._stratum(loose, value, found_by, 10 * NEARLY_SAME_NEURON)
-        return key or self._own(net, value, found_by)
+        # Where strata meet, convergence slows down and the neurons agree less well; so the loose reduction comes first,
+        # believed only if the narrow point it leads to is critical and has the same value to rounding.
+        for tolerance, near in ((NEARLY_SAME_NEURON, 10 * NEARLY_SAME_NEURON), (SAME_NEURON, SAME_POINT)):
+            reduction = net.reduce(self.shape, tolerance)
+            key = None if reduction.is_trivial else self._stratum(reduction, value, found_by, near)
+            if key is not None:
+                return key
+        return self._own(net, value, found_by)
 
     def _own(self, net: Network, value: float, found_by: str) -> Key:
         serial, _ = self._enter(net, value, found_by)
@@ -115,7 +126,7 @@ class Catalogue:
         known = self._find(narrow, value, tolerance)
         if known is None:
             polished = self._polished(narrow, tolerance)
-            if polished is None or abs(polished[1] - value) > SAME_VALUE * (1 + abs(value)):
+            if polished is None or abs(polished[1] - value) > SAME_LEVEL * (1 + abs(value)):
                 return None
             self._enter(*polished, found_by)
             known = self._find(narrow, value, tolerance)
@@ -175,8 +186,8 @@ class Catalogue:
         if network.width == 0:
             return self._constant(network)
         system = self.system_of(network.width)
-        theta, size = polish(system, system.pack(network.to_blocks(self.shape)), steps=12)
-        if float(size) > CRITICAL_GRADIENT or bool(saturated(system, theta[None])[0]):
+        theta, _ = polish(system, system.pack(network.to_blocks(self.shape)), steps=12)
+        if not bool(converged(system, theta[None])[0]) or bool(saturated(system, theta[None])[0]):
             return None
         polished = self._network(system, theta)
         if (
@@ -213,29 +224,49 @@ def spectrum_of(catalogue: Catalogue, key: Key, theta: Tensor) -> tuple[float, f
     return float(value), float(gradient[where].norm()), spectrum(hessian[where, where])
 
 
+Remember = Callable[[str, int, Mapping[str, Any], Callable[[], dict[str, Any]]], dict[str, Any]]
+
+
+def anew(
+    stage: str, width: int, settings: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Compute without a store; the default of what is asked to remember finished stages."""
+    return compute()
+
+
 def search_width(
     catalogue: Catalogue,
     width: int,
     count: int,
     seed: int,
     progress: Callable[[float], None] | None = None,
+    remember: Remember = anew,
 ) -> WidthSearch:
-    """Search from ``count`` starts of one width and enter what is found; return how the starts ended."""
+    """Search from ``count`` starts of one width and enter what is found; return how the starts ended.
+
+    ``remember(stage, width, settings, compute)`` may return an earlier result of ``compute``, a dictionary of plain data.
+    """
     begun = time.perf_counter()
     system = catalogue.system_of(width)
-    result = find_critical_points(system, starts(system, count, seed), progress=progress)
-    infinite, failed = result.runs_to_infinity, result.unconverged
-    entered = 0
-    if result.theta.shape[0]:
-        theta, size = polish(system, result.theta)
-        escaped = saturated(system, theta)
+
+    def compute() -> dict[str, Any]:
+        result = find_critical_points(system, starts(system, count, seed), progress=progress)
+        return {
+            "theta": result.theta.tolist(),
+            "runs_to_infinity": result.runs_to_infinity,
+            "unconverged": result.unconverged,
+        }
+
+    found = remember("search", width, {"starts": count, "seed": seed}, compute)
+    infinite, failed, entered = found["runs_to_infinity"], found["unconverged"], 0
+    if found["theta"]:
+        theta, _ = polish(
+            system, torch.tensor(found["theta"], dtype=system.dtype, device=system.device), steps=12
+        )
+        escaped, fine = saturated(system, theta), converged(system, theta)
         infinite += int(escaped.sum())
         for row in torch.nonzero(~escaped).flatten().tolist():
-            key = (
-                catalogue.place(theta[row], width, "search")
-                if float(size[row]) <= CRITICAL_GRADIENT
-                else None
-            )
+            key = catalogue.place(theta[row], width, "search") if bool(fine[row]) else None
             if key is None:
                 failed += 1
                 continue

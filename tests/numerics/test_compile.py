@@ -6,75 +6,378 @@ import itertools
 
 import pytest
 import torch
+from sympy import Integer, Rational, Symbol
 
-from derivations.problem import Problem
-from numerics.compile import compile_system
-from numerics.critical import find_critical_points, polish, starts
-from numerics.spectrum import spectrum
+from derivations.activations import REGISTRY as ACTIVATIONS
+from derivations.activations import activation
+from derivations.indexed import Delta, Dim, Index, Tensor, isum
+from derivations.losses import REGISTRY as LOSSES
+from derivations.losses import loss
+from derivations.problem import Problem, m, n
+from numerics.compile import CompiledSystem, compile_system
+from numerics.reference import Reference, finite_difference_gradient
+from numerics.tolerances import FINITE_DIFFERENCES, same_formula
 
-SIGMA = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "erf": torch.erf, "exp": torch.exp}
+SEED = 7
 
 
-def plain_risk(theta, x, y, m, sigma, input_bias, output_bias):
-    n, d = x.shape
-    q = y.shape[1]
-    a, rest = theta[: m * q].reshape(m, q), theta[m * q :]
-    w, rest = rest[: m * d].reshape(m, d), rest[m * d :]
-    z = x @ w.T
-    if input_bias:
-        z, rest = z + rest[:m], rest[m:]
-    f = sigma(z) @ a
-    if output_bias:
-        f = f + rest
-    return 0.5 * ((f - y) ** 2).sum() / n
+def draw(*shape: int, seed: int = SEED) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def agree(found: torch.Tensor, wanted: torch.Tensor, bound: float, what: str) -> None:
+    """Relative to the largest magnitude in the array, which is finite and not empty."""
+    assert found.shape == wanted.shape, (what, found.shape, wanted.shape)
+    assert torch.isfinite(wanted).all()
+    error = float((found.double() - wanted).abs().max())
+    assert error <= bound * float(wanted.abs().max()), (what, error, float(wanted.abs().max()))
+
+
+def check(system: CompiledSystem, oracle: Reference, theta: torch.Tensor) -> None:
+    """Compare everything a system offers with the hand-written network at points of shape (..., P)."""
+    bound = same_formula(system.dtype)
+    v = draw(*theta.shape, seed=99).to(theta.dtype)
+    at, direction = theta.double(), v.double()
+    value, gradient, hessian = system.value_gradient_hessian(theta)
+    assert all(result.dtype == system.dtype for result in (value, gradient, hessian))
+    agree(system.outputs(theta), oracle.outputs(at), bound, "outputs")
+    agree(value, oracle.value(at), bound, "value")
+    agree(gradient, oracle.gradient(at), bound, "gradient")
+    agree(hessian, oracle.hessian(at), bound, "hessian")
+    agree(system.hvp(theta, v), oracle.hvp(at, direction), bound, "hvp")
+    agree(hessian, hessian.mT.double(), bound, "symmetry")
+
+
+def two_layer(
+    sigma="tanh", ell="square", vector=False, width=3, samples=5, inputs=2, dtype=torch.float64, **options
+):
+    """A compiled two-layer problem, and its oracle with the same options."""
+    x, y = draw(samples, inputs), draw(samples, 2, seed=8) if vector else draw(samples, seed=8)
+    if ell in ("logistic", "exponential", "hinge", "linear_hinge", "correlation"):
+        y = y.sign()
+    problem = Problem.two_layer(sigma, ell, vector_output=vector, **options)
+    numbers = {key: value for key, value in options.items() if key != "scale"}
+    scale = float(problem.scale.subs({m: width, Symbol("d", integer=True, positive=True): inputs}))
+    numbers = {k: float(Rational(u)) if k in ("factor", "weight_decay") else u for k, u in numbers.items()}
+    oracle = Reference(x, y, activation=sigma, loss=ell, widths=(width,), scale=scale, kink=0.0, **numbers)
+    return compile_system(problem, x, y, width, dtype=dtype), oracle
+
+
+@pytest.mark.parametrize("ell", [*LOSSES, "linear_hinge"])
+@pytest.mark.parametrize("sigma", ACTIVATIONS)
+def test_every_activation_with_every_loss(sigma, ell):
+    system, oracle = two_layer(sigma, ell, input_bias=True)
+    check(system, oracle, draw(2, system.P, seed=3) / 2)
 
 
 @pytest.mark.parametrize(
-    ("name", "vector", "input_bias", "output_bias"),
-    list(itertools.product(SIGMA, [False, True], [False, True], [False, True])),
+    ("vector", "input_bias", "output_bias", "reduction"),
+    list(itertools.product([False, True], [False, True], [False, True], ["mean", "sum"])),
 )
-def test_compiled_equals_autograd(name, vector, input_bias, output_bias):
-    generator = torch.Generator().manual_seed(1)
-    draw = lambda *s: torch.randn(*s, generator=generator, dtype=torch.float64)  # noqa: E731
-    x, y = draw(7, 2), draw(7, 3) if vector else draw(7)
-    problem = Problem.two_layer(
-        name, "square", input_bias=input_bias, output_bias=output_bias, vector_output=vector
+def test_every_layout_with_scale_factor_and_decay(vector, input_bias, output_bias, reduction):
+    system, oracle = two_layer(
+        vector=vector,
+        input_bias=input_bias,
+        output_bias=output_bias,
+        reduction=reduction,
+        scale="1/sqrt(m*d)",
+        factor="3/2",
+        weight_decay="1/7",
     )
-    system = compile_system(problem, x, y, 4)
-    theta, v = draw(3, system.P), draw(3, system.P)
-    targets = y if vector else y[:, None]
+    check(system, oracle, draw(2, system.P))
 
-    def risk(t):
-        return plain_risk(t, x, targets, 4, SIGMA[name], input_bias, output_bias)
 
+@pytest.mark.parametrize(
+    ("depth", "input_bias", "output_bias", "vector"),
+    [
+        *itertools.product([2, 3], [True, False], [True, False], [True, False]),
+        (4, True, True, False),
+        (4, False, False, True),
+    ],
+)
+def test_deep_networks(depth, input_bias, output_bias, vector):
+    widths = (3, 2, 4)[: depth - 1]
+    x, y = draw(4, 2), draw(4, 2, seed=8) if vector else draw(4, seed=8)
+    options = {"input_bias": input_bias, "output_bias": output_bias}
+    problem = Problem.deep(depth, "tanh", "square", vector_output=vector, weight_decay="1/5", **options)
+    oracle = Reference(
+        x, y, activation="tanh", loss="square", widths=widths, kind="deep", weight_decay=0.2, **options
+    )
+    system = compile_system(problem, x, y, widths)
+    check(system, oracle, draw(2, system.P))
+
+
+@pytest.mark.parametrize("sigma", ["softplus", "relu"])
+def test_a_deep_network_with_the_logistic_loss(sigma):
+    x, y = draw(4, 2), draw(4, seed=8).sign()
+    options = {"input_bias": True, "output_bias": True}
+    system = compile_system(Problem.deep(3, sigma, "logistic", **options), x, y, (3, 2))
+    oracle = Reference(x, y, activation=sigma, loss="logistic", widths=(3, 2), kind="deep", **options)
+    check(system, oracle, draw(2, system.P))
+
+
+@pytest.mark.parametrize("sigma", ["tanh", "relu", "erf", "softplus"])
+def test_float32_is_computed_in_float32_and_to_its_bound(sigma):
+    system, _ = two_layer(sigma, vector=True, input_bias=True, output_bias=True, dtype=torch.float32)
+    _, oracle = two_layer(sigma, vector=True, input_bias=True, output_bias=True)
+    rounded = Reference(
+        system.x.double(),
+        system.y.double(),
+        activation=sigma,
+        loss="square",
+        widths=oracle.widths,
+        input_bias=True,
+        output_bias=True,
+    )
+    check(system, rounded, draw(2, system.P).float())
+
+
+@pytest.mark.parametrize("lead", [(), (1,), (3,), (2, 3)])
+def test_results_keep_the_leading_axes_of_theta(lead):
+    system, oracle = two_layer(input_bias=True)
+    theta = draw(*lead, system.P)
+    check(system, oracle, theta)
+    assert system.value(theta).shape == lead
+    assert system.gradient(theta).shape == (*lead, system.P)
+    assert system.hessian(theta).shape == (*lead, system.P, system.P)
+    assert system.outputs(theta).shape == (*lead, 5)
+
+
+def test_an_empty_batch_gives_empty_results():
+    system, _ = two_layer(input_bias=True)
+    theta = torch.empty(0, system.P, dtype=torch.float64)
+    assert system.gradient(theta).shape == (0, system.P)
+    assert system.hessian(theta).shape == (0, system.P, system.P)
+
+
+@pytest.mark.parametrize(("samples", "width", "inputs"), [(1, 3, 2), (5, 1, 2), (5, 3, 1), (1, 1, 1)])
+@pytest.mark.parametrize("vector", [False, True])
+def test_sizes_of_one(samples, width, inputs, vector):
+    system, oracle = two_layer(
+        vector=vector, samples=samples, width=width, inputs=inputs, input_bias=True, output_bias=True
+    )
+    check(system, oracle, draw(2, system.P))
+
+
+def test_the_same_source_serves_other_sizes():
+    small, _ = two_layer(input_bias=True)
+    large, oracle = two_layer(input_bias=True, samples=40, width=17, inputs=6)
+    assert small.source == large.source
+    check(large, oracle, draw(1, large.P))
+
+
+def test_batches_are_rows_of_single_points():
+    system, _ = two_layer("gelu", "logistic", input_bias=True, output_bias=True)
+    theta = draw(4, system.P)
+    agree(system.gradient(theta), torch.stack([system.gradient(t) for t in theta]), 1e-15 * 10, "rows")
+
+
+@pytest.mark.parametrize("kink", [0, 1, Rational(1, 2), Rational(1, 3)])
+@pytest.mark.parametrize("sigma", ["relu", "abs"])
+def test_the_derivative_at_a_kink_is_the_stated_one(sigma, kink):
+    # w x + b = 0 at the only sample: dR/dw = (f - y) a sigma'(0) x with f = 0.
+    problem = Problem.two_layer(activation(sigma, kink=kink), "square", input_bias=True)
+    system = compile_system(problem, [[2.0]], [3.0], 1)
+    theta = system.pack({"a": [5.0], "w": [[1.0]], "b": [-2.0]})
+    expected = torch.tensor([0.0, -30.0, -15.0], dtype=torch.float64) * torch.tensor(
+        [1.0, float(kink), float(kink)], dtype=torch.float64
+    )
+    torch.testing.assert_close(system.gradient(theta), expected, rtol=1e-15, atol=0)
+    oracle = Reference(
+        system.x, system.y, activation=sigma, loss="square", widths=(1,), input_bias=True, kink=float(kink)
+    )
+    agree(system.gradient(theta[None]) + 1, oracle.gradient(theta[None]) + 1, 1e-15, "oracle")
+
+
+@pytest.mark.parametrize(
+    "sigma", ["max(z, z/10)", "abs(z)*z", "sign(z)", "min(max(z, 0), 1)", "max(0, z)**2"]
+)
+def test_formulas_with_kinks_have_derivatives_almost_everywhere(sigma):
+    system = compile_system(Problem.two_layer(sigma, "square", input_bias=True), draw(4, 2), draw(4), 2)
+    theta = draw(system.P, seed=5)
+    gradient, _ = finite_difference_gradient(system.value, theta)
+    hessian, _ = finite_difference_gradient(system.gradient, theta)
+    agree(system.gradient(theta), gradient, FINITE_DIFFERENCES, "gradient")
+    agree(system.hessian(theta), hessian, FINITE_DIFFERENCES, "hessian")
+
+
+def test_a_leaky_relu_has_the_stated_slope_at_zero():
+    for kink in (0, Rational(1, 3)):
+        problem = Problem.two_layer(activation("max(z, z/10)", kink=kink), "correlation")
+        system = compile_system(problem, [[1.0]], [-1.0], 1)
+        theta = system.pack({"a": [1.0], "w": [[0.0]]})
+        assert float(system.gradient(theta)[1]) == pytest.approx(float(kink), abs=1e-15)
+
+
+@pytest.mark.parametrize("ell", ["(1 - y*f)**2", "log(1 + (f - y)**2)", "max(0, 1 - y*f)**2"])
+@pytest.mark.parametrize("sigma", ["z/(1 + z**2)", "z*(1 + erf(z/sqrt(2)))/2", "atan(z)"])
+def test_formulas_agree_with_differences_of_lower_derivatives(sigma, ell):
+    system = compile_system(Problem.two_layer(sigma, ell, input_bias=True), draw(4, 2), draw(4).sign(), 2)
+    theta = draw(system.P, seed=5)
+    agree(system.gradient(theta), finite_difference_gradient(system.value, theta)[0], FINITE_DIFFERENCES, "g")
+    agree(
+        system.hessian(theta), finite_difference_gradient(system.gradient, theta)[0], FINITE_DIFFERENCES, "h"
+    )
+
+
+def test_rational_constants_are_not_divided_as_integers():
+    problem = Problem.two_layer("2*z/3", "square", factor=Rational(1, 3), weight_decay=Rational(1, 7))
+    system = compile_system(problem, [[1.0]], [0.0], 1)
+    value = system.value(system.pack({"a": [1.0], "w": [[1.0]]}))
+    assert float(value) == pytest.approx((2 / 3) ** 2 / 6 + 1 / 7, rel=1e-15)
+
+
+@pytest.mark.parametrize("margin", [-1000.0, 1000.0])
+def test_the_logistic_loss_neither_overflows_nor_cancels(margin):
+    system = compile_system(Problem.two_layer("linear", "logistic"), [[1.0]], [1.0], 1)
+    theta = system.pack({"a": [1.0], "w": [[margin]]})
     value, gradient, hessian = system.value_gradient_hessian(theta)
-    exact = torch.stack([torch.func.hessian(risk)(t) for t in theta])
-    close = {"rtol": 1e-12, "atol": 1e-12}
-    torch.testing.assert_close(value, torch.stack([risk(t) for t in theta]), **close)
-    torch.testing.assert_close(gradient, torch.stack([torch.func.grad(risk)(t) for t in theta]), **close)
-    torch.testing.assert_close(hessian, exact, **close)
-    torch.testing.assert_close(system.hvp(theta, v), (exact @ v[..., None])[..., 0], **close)
-    torch.testing.assert_close(system.gradient(theta[0]), gradient[0], **close)
+    assert float(value) == max(0.0, -margin)
+    assert gradient.tolist() == ([1000.0, -1.0] if margin < 0 else [0.0, 0.0])
+    assert torch.isfinite(hessian).all()
 
 
-def test_width_one_best_fit_of_the_one_dimensional_data():
-    # Published check values A1: R = .008172288779, eigenvalues .184956346265, 1.09766106666, 2.450889750971.
-    x = torch.linspace(-5, 5, 21, dtype=torch.float64)
-    y = (
-        torch.tanh(1.5 * (x + 1.5)) + 0.4 * torch.tanh(2 * x - 0.5) + 0.6 * torch.tanh(1.2 * (x - 1.5))
-    ).round(decimals=6)
-    system = compile_system(Problem.two_layer("tanh", "square", input_bias=True), x[:, None], y, 1)
-    found = find_critical_points(system, starts(system, 30, 0))
-    theta, _ = polish(system, found.theta)
-    best = theta[system.value(theta).argmin()]
-    assert float(system.value(best)) == pytest.approx(0.008172288778644, rel=1e-9)
-    assert spectrum(system.hessian(best)).eigenvalues == pytest.approx(
-        (0.184956346265, 1.09766106666, 2.450889750971), rel=1e-9
+@pytest.mark.parametrize("sigma", ["tanh", "sigmoid", "erf", "gelu", "silu", "softplus", "gaussian", "relu"])
+def test_saturated_units_have_finite_derivatives(sigma):
+    system = compile_system(
+        Problem.two_layer(sigma, "square", input_bias=True), [[1.0], [-1.0]], [0.5, 1.0], 1
     )
+    theta = system.pack({"a": [1.0], "w": [[500.0]], "b": [0.0]})
+    value, gradient, hessian = system.value_gradient_hessian(theta)
+    assert all(bool(torch.isfinite(result).all()) for result in (value, gradient, hessian))
 
 
-def test_a_frozen_block_is_refused_by_the_search():
-    problem = Problem.two_layer("tanh", "square", freeze=("a",))
-    system = compile_system(problem, [[1.0], [2.0]], [0.5, 1.0], 1)
-    with pytest.raises(ValueError, match="blocks a are frozen"):
-        find_critical_points(system, starts(system, 2, 0))
+def test_small_values_of_the_logistic_loss_keep_their_digits():
+    system = compile_system(Problem.two_layer("linear", "logistic"), [[1.0]], [1.0], 1)
+    theta = system.pack({"a": [1.0], "w": [[40.0]]})
+    assert float(system.value(theta)) == pytest.approx(4.248354255291589e-18, rel=1e-12)  # log(1 + e^-40)
+
+
+def test_permuting_neurons_or_outputs_permutes_the_derivatives():
+    system, _ = two_layer(vector=True, input_bias=True, output_bias=True)
+    theta = draw(system.P)
+    blocks = system.unpack(theta)
+    order = torch.tensor([2, 0, 1])
+    moved = {name: block if name == "c" else block[order] for name, block in blocks.items()}
+    gradient = system.unpack(system.gradient(theta))
+    permuted = system.unpack(system.gradient(system.pack(moved)))
+    for name, block in gradient.items():
+        agree(permuted[name], block if name == "c" else block[order], 1e-14, name)
+
+
+def test_labels_in_another_order_give_the_transposed_result():
+    system, _ = two_layer("tanh", input_bias=True)
+    problem, theta = system.problem, draw(2, system.P)
+    z, i, k = next(d.tensor for d in problem.system if d.tensor.name == "z"), Index("i", n), Index("k", m)
+    found = system.evaluate(problem.derived, {"ik": (z[i, k], (i, k)), "ki": (z[i, k], (k, i))}, theta)
+    blocks = system.unpack(theta)
+    wanted = torch.einsum("il,bkl->bik", system.x, blocks["w"]) + blocks["b"][:, None, :]
+    agree(found["ik"], wanted, 1e-14, "ik")
+    assert torch.equal(found["ki"], found["ik"].transpose(1, 2))
+
+
+def test_evaluate_takes_expressions_over_leaves_definitions_and_sizes():
+    system, oracle = two_layer("tanh", input_bias=True)
+    problem, theta = system.problem, draw(2, system.P)
+    a, i, j, k, q = problem.block("a").tensor, Index("i", n), Index("j", n), Index("k", m), Index("q", m)
+    f = problem.output
+    kernel = isum(problem.derived.jacobian(f, (i,), a, (k,)) * problem.derived.jacobian(f, (j,), a, (k,)), k)
+    outputs = {
+        "kernel": (kernel, (i, j)),
+        "identity": (Delta(k, q), (k, q)),
+        "size": (Integer(3) * n / m, ()),
+        "ones": (Integer(1), (i, k)),
+    }
+    found = system.evaluate(problem.derived, outputs, theta)
+    columns = oracle.jacobian(theta)[..., :3]
+    agree(found["kernel"], columns @ columns.mT, 1e-13, "kernel")
+    assert torch.equal(found["identity"], torch.eye(3, dtype=torch.float64).expand(2, 3, 3))
+    assert found["size"].tolist() == [5.0, 5.0]
+    assert torch.equal(found["ones"], torch.ones(2, 5, 3, dtype=torch.float64))
+    assert system.evaluate(problem.derived, {"a": (a[k], (k,))}, theta[0])["a"].shape == (3,)
+
+
+def test_evaluate_refuses_what_it_has_no_number_for():
+    system, _ = two_layer("tanh", input_bias=True)
+    theta, k = draw(system.P), Index("k", m)
+    with pytest.raises(ValueError, match="no number is known for s; known are n, d, m"):
+        system.evaluate(system.problem.derived, {"s": (Symbol("s"), ())}, theta)
+    with pytest.raises(ValueError, match="nothing is known of the tensors u"):
+        system.evaluate(system.problem.derived, {"u": (Tensor("u", (m,))[k], (k,))}, theta)
+
+
+def test_flow_and_its_jacobian_use_the_rates_and_freeze():
+    problem = Problem.two_layer("tanh", "square", input_bias=True, freeze=("b",), rate=(("w", Integer(3)),))
+    system = compile_system(problem, draw(4, 2), draw(4), 2)
+    theta = draw(system.P)
+    rates = torch.tensor([1.0] * 2 + [3.0] * 4 + [0.0] * 2, dtype=torch.float64)
+    assert torch.equal(system.rates, rates)
+    assert torch.equal(system.flow(theta), -rates * system.gradient(theta))
+    assert torch.equal(system.flow_jacobian(theta), -rates[:, None] * system.hessian(theta))
+    assert float(system.gradient(theta)[-2:].abs().min()) > 0  # the true derivative of a frozen block
+
+
+def test_pack_inverts_unpack_and_names_what_is_wrong():
+    system, _ = two_layer(input_bias=True)
+    theta = draw(system.P)
+    assert torch.equal(system.pack(system.unpack(theta)), theta)
+    good = {name: block.tolist() for name, block in system.unpack(theta).items()}
+    for change, message in (
+        ({"e": [1.0]}, "unknown block 'e'; this model has a, w, b"),
+        ({"a": [1.0]}, r"block 'a' has shape \(1,\), required is \(3,\)"),
+        ({"a": "text"}, "block 'a' is not an array"),
+        ({"a": [1.0, float("nan"), 0.0]}, "block 'a' holds a number that is not finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            system.pack(good | change)
+    with pytest.raises(ValueError, match=r"block 'b' of shape \(3,\) is missing"):
+        system.pack({"a": good["a"], "w": good["w"]})
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "width", "message"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 1, r"x has shape \(2,\), required is \(n, d\)"),
+        ([[1.0], [2.0]], [1.0], 1, r"y has shape \(1,\), required is \(2,\)"),
+        ([[1.0], [2.0]], [[1.0], [2.0]], 1, r"y has shape \(2, 1\), required is \(2,\)"),
+        ([[1.0], [float("inf")]], [1.0, 2.0], 1, "x holds a number that is not finite"),
+        ([[1.0], [2.0]], [1.0, 2.0], 0, "every width is at least 1"),
+        ([[1.0], [2.0]], [1.0, 2.0], [1, 2], "2 widths given, the network has 1 hidden layers"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(x, y, width, message):
+    with pytest.raises(ValueError, match=message):
+        compile_system(Problem.two_layer("tanh", "square"), x, y, width)
+
+
+def test_points_that_do_not_fit_are_refused():
+    system, _ = two_layer(input_bias=True)
+    theta = draw(2, system.P)
+    with pytest.raises(ValueError, match="the last axis must be P = 12"):
+        system.value(theta[:, :3])
+    with pytest.raises(ValueError, match=r"theta is torch\.float32 on cpu, this system is torch\.float64"):
+        system.value(theta.float())
+    with pytest.raises(ValueError, match="v has shape"):
+        system.hvp(theta, draw(3, system.P))
+
+
+def test_a_general_activation_or_loss_cannot_be_compiled():
+    for problem in (Problem.two_layer(None, "square"), Problem.two_layer("tanh", None)):
+        with pytest.raises(ValueError, match="needs a concrete activation and loss"):
+            compile_system(problem, [[1.0]], [1.0], 1)
+
+
+def test_the_margin_of_the_linear_hinge_is_used():
+    problem = Problem.two_layer("linear", loss("linear_hinge", margin=Rational(5, 2)))
+    system = compile_system(problem, [[1.0]], [1.0], 1)
+    assert float(system.value(system.pack({"a": [1.0], "w": [[1.0]]}))) == 1.5
+
+
+def test_one_direction_serves_every_point():
+    system, _ = two_layer(input_bias=True)
+    theta, v = draw(3, system.P), draw(system.P)
+    agree(system.hvp(theta, v), system.hvp(theta, v.expand(3, -1)), 1e-15, "hvp")
+
+
+def test_dimension_symbols_are_shared():
+    assert Dim("m") == m

@@ -1,0 +1,198 @@
+r"""What every derivation of a problem shares: index names, printable definitions, conventions in words.
+
+A definition enters the list of definitions only if something above it uses it; sigma stays a symbol in the equations
+and is spelled out once, with as many derivatives as occur.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sympy import Add, DiracDelta, Expr, Integer, Mul, Symbol, exp, factor, factor_terms
+
+from derivations.activations import Z
+from derivations.derivation import Derivation, Equation
+from derivations.functions import sigmoid, step
+from derivations.generic import GenericFunction, bind
+from derivations.indexed import Delta, Entry, Index, ISum, Tensor, entries, isum, open_sum, replace_index
+from derivations.latex import latex
+from derivations.latex_names import free_indices
+from derivations.latex_width import width
+from derivations.problem import Problem, o
+
+__all__ = ["assemble", "bound_loss", "dot", "entry", "expanded", "multiplied_out", "sigmoid_definition"]
+
+
+def entry(tensor: Tensor, indices: Sequence[Expr]) -> Entry:
+    """Return the entry, of a scalar as well."""
+    return Entry(tensor, *indices)
+
+
+def dot(tensor: Tensor) -> Tensor:
+    """Return the time derivative of a tensor as a name: a dot over the letter, left of its superscript."""
+    letter, mark, rest = tensor.tex.partition("^")
+    return Tensor(f"dot_{tensor.name}", tensor.dims, rf"\dot{{{letter}}}{mark}{rest}")
+
+
+def expanded(coefficient: Expr, expr: Expr) -> Expr:
+    """Multiply every term of ``expr`` by ``coefficient``."""
+    return Add(*[coefficient * term for term in Add.make_args(expr)])
+
+
+def multiplied_out(expr: Expr) -> Expr:
+    """Distribute products over additions, inside sums as well, so that terms with a delta stand apart."""
+    if isinstance(expr, Add):
+        return Add(*[multiplied_out(term) for term in expr.args])
+    if isinstance(expr, ISum):
+        body, index = open_sum(expr)
+        return isum(multiplied_out(body), index)
+    if isinstance(expr, Mul):
+        factors = [Add.make_args(multiplied_out(u)) for u in expr.args]
+        return Add(*[Mul(*choice) for choice in itertools.product(*factors)])
+    return expr
+
+
+def bound_loss(problem: Problem, expr: Expr, *, only_constant: bool = False) -> Expr:
+    """Put in the concrete loss where there is one; with ``only_constant`` just derivatives free of f and y."""
+    loss = problem.loss
+    if loss is None:
+        return expr
+    if not only_constant:
+        return bind(expr, {"ell": loss.apply})
+
+    def known(orders: tuple[int, ...], *arguments: Expr) -> Expr:
+        value = loss.derivative(*orders)
+        return value if value.is_number else GenericFunction("ell", orders, *arguments)
+
+    return bind(expr, {"ell": known})
+
+
+def assemble(
+    problem: Problem,
+    name: str,
+    title: str,
+    equations: Sequence[Equation],
+    notes: Sequence[str] = (),
+    *,
+    extra: Sequence[Equation] = (),
+    defined: bool = True,
+) -> Derivation:
+    """Return the derivation with the definitions its equations need, the functions spelled out, and conventions.
+
+    ``extra`` are definitions that the problem does not know; ``defined`` asks for its own as well.
+    """
+    where = list(extra)
+    if defined:
+        where = [*_definitions(problem, [e.rhs for e in (*equations, *extra)]), *extra]
+    used = [side for e in (*equations, *where) for side in (e.lhs, e.rhs)]
+    where += _functions(problem, used)
+    hide = ("d",) if problem.kind == "two_layer" else ()
+    found = Derivation(
+        name, title, tuple(equations), tuple(where), (*notes, *_conventions(problem, used)), hide=hide
+    )
+    return _without_clash(problem, found)
+
+
+def _definitions(problem: Problem, roots: Sequence[Expr]) -> list[Equation]:
+    needed = {e.tensor for root in roots for e in entries(root)}
+    found = []
+    for definition in reversed(problem.derived.definitions):
+        if definition.tensor in needed and definition.tensor != problem.risk:
+            needed |= {e.tensor for e in entries(definition.expr)}
+            rhs = bound_loss(problem, definition.expr)
+            found.append(Equation(entry(definition.tensor, definition.indices), rhs))
+    return found[::-1]
+
+
+def _functions(problem: Problem, used: Sequence[Expr]) -> list[Equation]:
+    generic = {f for side in used for f in side.atoms(GenericFunction)}
+    out = []
+    if problem.activation is not None:
+        for order in sorted({f.orders[0] for f in generic if f.name == "sigma"}):
+            value = _shortest(problem.activation.derivative(order))
+            if problem.activation.expr == sigmoid(Z):
+                value = (
+                    1 / (1 + exp(-Z))
+                    if order == 0
+                    else value.subs(sigmoid(Z), GenericFunction("sigma", (0,), Z))
+                )
+            out.append(Equation(GenericFunction("sigma", (order,), Z), value))
+    if problem.loss is not None:
+        f, y = Symbol("f", real=True), Symbol("y", real=True)
+        for orders in sorted({f.orders for f in generic if f.name == "ell"}):
+            out.append(
+                Equation(GenericFunction("ell", orders, f, y), _shortest(problem.loss.derivative(*orders)))
+            )
+    return out + sigmoid_definition([*used, *[e.rhs for e in out]])
+
+
+def sigmoid_definition(used: Sequence[Expr]) -> list[Equation]:
+    """Return the definition of the logistic function if ``used`` contains it."""
+    s = Symbol("s", real=True)
+    return [Equation(sigmoid(s), 1 / (1 + exp(-s)))] if any(side.has(sigmoid) for side in used) else []
+
+
+def _shortest(expr: Expr) -> Expr:
+    """Return the form that prints shortest; the derivative of a jump is 0 almost everywhere."""
+    expr = expr.replace(DiracDelta, lambda *_: Integer(0))
+    return min([expr, factor_terms(expr), factor(expr)], key=lambda form: width(latex(form)))
+
+
+def _conventions(problem: Problem, used: Sequence[Expr]) -> list[str]:
+    out = [_index_sentence(problem)]
+    generic = {f.name for side in used for f in side.atoms(GenericFunction)}
+    if problem.loss is None and "ell" in generic:
+        out.append(r"Primes of $\ell$ are derivatives in its first argument, the output.")
+    if any(side.has(Delta) for side in used):
+        named = any(t.name.startswith("delta") for side in used for t in side.atoms(Tensor))
+        sign = r"The indicator $\mathbf{1}\{p = q\}$" if named else r"Kronecker's $\delta$"
+        out.append(f"{sign} is 1 where the two indices agree and 0 elsewhere.")
+    if problem.activation is not None and problem.activation.is_smooth is None:
+        value = problem.activation.derivative(1).subs(Z, 0)
+        at_zero = f", with the convention $\\sigma'(0) = {value}$" if value.is_Rational else ""
+        out.append(f"The activation has a kink: derivatives are meant almost everywhere{at_zero}.")
+        if any(c not in (0, 1) for c in (s.args[1] for s in problem.activation.derivative(1).atoms(step))):
+            out.append(
+                rf"$\operatorname{{step}}_{{{value}}}(z)$ is 0 for $z < 0$, 1 for $z > 0$ and ${value}$ for $z = 0$."
+            )
+    return out
+
+
+def _index_sentence(problem: Problem) -> str:
+    unit = _output_index(problem).name
+    parts = [r"samples $i = 1, \dots, n$"]
+    if problem.kind == "two_layer":
+        parts.append(r"neurons $k = 1, \dots, m$")
+    if problem.vector_output:
+        parts.append(rf"outputs ${unit} = 1, \dots, o$")
+    text = "Indices: " + ", ".join(parts)
+    if problem.kind == "two_layer":
+        return text + r"; inputs $x_i$ and weights $w_k$ are vectors in $\mathbb{R}^d$."
+    return text + rf"; hidden layer $l$ has $m_l$ neurons, $l = 1, \dots, {problem.depth - 1}$."
+
+
+def _output_index(problem: Problem) -> Index:
+    # The output bias of a two-layer network is called c, so its index is not.
+    clash = problem.vector_output and any(b.name == "c" for b in problem.blocks)
+    return Index("u" if clash else "c", o)
+
+
+def _without_clash(problem: Problem, found: Derivation) -> Derivation:
+    shown = _output_index(problem)
+    if shown.name == "c":
+        return found
+
+    def renamed(expr: Expr) -> Expr:
+        for index in free_indices(expr):
+            if index.dim == o:
+                expr = replace_index(expr, index, Index(index.name.replace("c", shown.name), o))
+        return expr
+
+    def both(equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+        return tuple(replace(e, lhs=renamed(e.lhs), rhs=renamed(e.rhs)) for e in equations)
+
+    return replace(
+        found, system=both(found.system), where=both(found.where), names={"o": ("u", "v", "h")}
+    )

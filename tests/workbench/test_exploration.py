@@ -1,0 +1,169 @@
+"""The landscape of the 21-sample problem against published values, and of small problems against theory.
+
+The expected numbers are those of an independent computation (numpy, analytic gradient, Hessian by complex step).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import networkx as nx
+import pytest
+import torch
+
+import workbench as wb
+from workbench.landscape import Landscape
+from workbench.results import CriticalPoint, Inertia
+
+A1, B1, B2 = 0.008172288778, 0.000240427032, 0.004317867300
+
+
+def explored(name: str, starts: int, widths: tuple[int, ...]) -> Landscape:
+    content = wb.load(wb.shipped_studies()[name]).to_dict()
+    content["landscape"] |= {"starts": starts, "widths": list(widths)}
+    return wb.Analysis(wb.study_from_mapping(content, path=wb.shipped_studies()[name])).landscape()
+
+
+@pytest.fixture(scope="module")
+def line() -> Landscape:
+    return explored("tanh-1d", 120, (1, 2))
+
+
+def at(landscape: Landscape, width: int, value: float, stratum: str = "irreducible") -> CriticalPoint:
+    found = [
+        p
+        for p in landscape.points
+        if p.width == width and abs(p.value - value) < 1e-9 and p.stratum.endswith(stratum)
+    ]
+    assert len(found) == 1, [(p.id, p.value, p.stratum) for p in landscape.points]
+    return found[0]
+
+
+def test_width_one(line: Landscape) -> None:
+    points = [p for p in line.points if p.width == 1]
+    assert [p.inertia for p in points] == [Inertia(0, 0, 3), Inertia(1, 1, 1)]
+    best = at(line, 1, A1)
+    assert best.eigenvalues == pytest.approx((0.184956346265, 1.09766106666, 2.450889750971), abs=1e-9)
+    assert best.orbit_size == 2
+    assert best.kind == "minimum"
+    assert best.theta["a"][0] == pytest.approx(2.114296872029, abs=1e-9)
+    assert best.theta["w"][0][0] == pytest.approx(0.476965966290, abs=1e-9)
+
+
+def test_width_two(line: Landscape) -> None:
+    for value in (B1, B2):
+        point = at(line, 2, value)
+        assert (point.inertia, point.orbit_size, point.manifold_dimension) == (Inertia(0, 0, 6), 8, 0)
+    split = at(line, 2, A1, "split (2)")
+    assert split.inertia == Inertia(1, 1, 4)
+    assert split.eigenvalues == pytest.approx(
+        (-0.019905224039, 0, 0.0985940844340, 0.1989843492643, 0.6482676885802, 1.928670256827), abs=1e-9
+    )
+    assert (split.manifold_dimension, split.unexplained_zeros, split.strict_saddle) == (1, 0, True)
+    assert split.embedded_from == (at(line, 1, A1).id,)
+
+
+def test_nothing_saturated_is_listed(line: Landscape) -> None:
+    known = {A1, B1, B2, 0.007577849144, 1.362909818}
+    assert all(min(abs(p.value - value) for value in known) < 1e-8 for p in line.points)
+    assert sum(search.runs_to_infinity for search in line.searches) > 0
+    for search in line.searches:
+        assert search.converged + search.runs_to_infinity + search.unconverged == search.starts
+
+
+def test_the_split_point_descends_to_b1_on_both_sides(line: Landscape) -> None:
+    split, target = at(line, 2, A1, "split (2)"), at(line, 2, B1)
+    ends = {(e.target, e.details["sign"]) for e in line.edges if e.source == split.id and e.kind == "descent"}
+    assert ends == {(target.id, 1), (target.id, -1)}
+
+
+def test_embeddings_hold_with_the_predicted_inertia(line: Landscape) -> None:
+    checks = [c for c in line.checks if c.source == at(line, 1, A1).id]
+    assert {c.kind for c in checks} == {"splitting", "null"}
+    for check in line.checks:
+        assert check.holds, check
+        for sign in ("negative", "zero", "positive"):
+            assert getattr(check.inertia_after, sign) >= getattr(check.inertia_before, sign)
+    assert any(c.predicted is not None for c in line.checks)
+
+
+def test_descents_form_no_cycle_and_lower_the_risk(line: Landscape) -> None:
+    assert line.descents_form_no_cycle()
+    descents = [e for e in line.edges if e.kind == "descent"]
+    assert descents
+    assert all(e.details["loss_drop"] > 0 for e in descents)
+
+
+def test_a_cycle_would_be_noticed(line: Landscape) -> None:
+    edge = next(e for e in line.edges if e.kind == "descent")
+    back = dataclasses.replace(edge, source=edge.target, target=edge.source)
+    assert not dataclasses.replace(line, edges=(*line.edges, back)).descents_form_no_cycle()
+
+
+def test_same_seed_same_graph(line: Landscape) -> None:
+    again = explored("tanh-1d", 120, (1, 2))
+    assert [p.to_dict() for p in again.points] == [p.to_dict() for p in line.points]
+    assert [e.to_dict() for e in again.edges] == [e.to_dict() for e in line.edges]
+
+
+def test_graph_and_json(line: Landscape, tmp_path) -> None:
+    graph = line.graph
+    assert isinstance(graph, nx.MultiDiGraph)
+    assert set(graph) == {p.id for p in line.points} | {c.id for c in line.channels}
+    line.write_graphml(tmp_path / "g.graphml")
+    again = nx.read_graphml(tmp_path / "g.graphml", force_multigraph=True)
+    assert again.number_of_edges() == graph.number_of_edges()
+    content = line.to_dict()
+    assert content["schema"] == 1
+    assert [CriticalPoint.from_dict(entry) for entry in content["critical_points"]] == list(line.points)
+    assert content["completeness"]["status"] == "UNDECIDED"
+
+
+def test_listed_points_are_critical_for_an_independent_gradient(line: Landscape) -> None:
+    """Autograd of a network written here, not the derived gradient."""
+    study = wb.load(wb.shipped_studies()["tanh-1d"])
+    data = wb.Analysis(study).dataset
+    x, y = (
+        torch.tensor(data.x_float(), dtype=torch.float64),
+        torch.tensor(data.y_float(), dtype=torch.float64)[:, 0],
+    )
+    for point in line.points:
+        if not point.width:
+            continue
+        a, w, b = (
+            torch.tensor(point.theta[name], dtype=torch.float64, requires_grad=True)
+            for name in ("a", "w", "b")
+        )
+        risk = ((torch.tanh(x @ w.T + b) @ a - y) ** 2).mean() / 2
+        gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(risk, (a, w, b))])
+        assert float(risk.detach()) == pytest.approx(point.value, rel=1e-12)
+        assert float(gradient.norm()) <= 1e-10
+
+
+def test_constant_network_with_three_outputs() -> None:
+    """Two samples of three classes would be fitted; with equal inputs per class mean only the constant remains."""
+    study = wb.study_from_mapping(
+        {
+            "schema": 1,
+            "name": "constant",
+            "model": {"width": 1, "output_bias": True},
+            "data": {"x": [[0.0], [1.0], [2.0], [3.0]], "y": [[1, 0], [0, 1], [1, 0], [0, 1]]},
+            "landscape": {"widths": [1], "starts": 60},
+        }
+    )
+    landscape = wb.Analysis(study).landscape()
+    constant = [p for p in landscape.points if p.width == 0]
+    assert len(constant) == 1
+    assert constant[0].theta["c"] == pytest.approx([0.5, 0.5], abs=1e-12)
+    assert constant[0].value == pytest.approx(0.25, abs=1e-15)
+    assert constant[0].inertia == Inertia(0, 0, 2)
+
+
+def test_weight_decay_has_no_embeddings() -> None:
+    content = wb.load(wb.shipped_studies()["tanh-1d"]).to_dict()
+    content["landscape"] |= {"starts": 60, "widths": [1, 2]}
+    content["loss"] |= {"weight_decay": "1/100"}
+    landscape = wb.Analysis(wb.study_from_mapping(content)).landscape()
+    assert landscape.points
+    assert all(edge.kind == "descent" for edge in landscape.edges)
+    assert all(p.stratum == "irreducible" for p in landscape.points)

@@ -1,0 +1,350 @@
+r"""The analysis of a study: what Python, the command line and the report all call.
+
+>>> import workbench as wb
+>>> problem = wb.Problem.two_layer(activation="tanh", loss="square", input_bias=True)   # m, n, d stay symbolic
+>>> wb.Analysis(problem).gradient_flow().name
+'gradient-flow'
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from derivations.formula import parse_formula
+from derivations.problem import Problem
+from workbench import store as results_store
+from workbench.data import Dataset, load_dataset
+from workbench.errors import NotThere, StudyError, exact_number
+from workbench.progress import Progress, Silent
+from workbench.study import DeepModel, Study, TwoLayerModel, load
+
+if TYPE_CHECKING:
+    from derivations.derivation import Derivation
+    from numerics.compile import CompiledSystem
+    from workbench.derive import Statements
+    from workbench.evaluation import Evaluation, Trajectories
+    from workbench.landscape import Landscape
+    from workbench.report import ReportFiles
+    from workbench.verify import Verification
+
+__all__ = ["Analysis", "problem_of"]
+
+
+def problem_of(study: Study, *, vector_output: bool = False) -> Problem:
+    """Return the problem a study states, with symbolic sizes.
+
+    Raises
+    ------
+    NotThere
+        For models and data that this version cannot derive.
+    FormulaError
+        If a formula of the study is refused.
+    """
+    from derivations.activations import activation
+    from derivations.losses import loss
+
+    model, table = study.model, study.loss
+    if not isinstance(model, TwoLayerModel | DeepModel):
+        raise NotThere("models of kind 'formula' are not there yet; use kind = 'two_layer' or 'deep'")
+    if table.reduction == "integral" or (
+        study.data is not None and study.data.kind in ("interval", "gaussian")
+    ):
+        raise NotThere(
+            "population losses over an interval or a Gaussian are not there yet; give samples in [data]"
+        )
+    options: dict[str, object] = {
+        "input_bias": model.input_bias,
+        "output_bias": model.output_bias,
+        "vector_output": vector_output,
+        "reduction": table.reduction,
+        "factor": parse_formula(table.factor, {}),
+        "weight_decay": parse_formula(table.weight_decay, {}),
+        "freeze": model.freeze,
+        "rate": tuple((block, parse_formula(text, {})) for block, text in model.rate),
+    }
+    sigma, ell = activation(model.activation, kink=exact_number(model.kink)), loss(table.kind)
+    if isinstance(model, DeepModel):
+        return Problem.deep(len(model.widths) + 1, sigma, ell, **options)  # type: ignore[arg-type]
+    return Problem.two_layer(sigma, ell, scale=model.scale, **options)  # type: ignore[arg-type]
+
+
+class Analysis:
+    """Everything that can be asked of one study or problem; results are computed when asked for, and kept.
+
+    Parameters
+    ----------
+    source : Study, Problem, str or Path
+        A study, the path of a study file, or a problem with symbolic data (for derivations only).
+    device, dtype : str
+        Where and in what precision numbers are computed; ``cpu``, ``cuda`` or ``cuda:0``; ``float64`` or ``float32``.
+    seed : int, optional
+        Replaces the seed of the study.
+    progress : Progress, optional
+        Told what is being done.
+    store : Store, optional
+        Searches that finished are read back from it; None computes everything anew.
+
+    Raises
+    ------
+    StudyError, NotThere, FormulaError
+        If the study is refused, or asks for what is not there yet.
+    """
+
+    def __init__(
+        self,
+        source: Study | Problem | str | Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float64",
+        seed: int | None = None,
+        progress: Progress | None = None,
+        store: results_store.Store | None = None,
+    ) -> None:
+        if isinstance(source, str | Path):
+            source = load(source)
+        self.study: Study | None = None
+        self.dataset: Dataset | None = None
+        self.device, self.dtype = device, dtype
+        self.progress: Progress = progress or Silent()
+        self.store = store
+        self._systems: dict[Any, CompiledSystem] = {}
+        _check_device(device, dtype)
+        if isinstance(source, Problem):
+            self.problem = source
+        else:
+            self.study = source.with_overrides(seed=seed) if seed is not None else source
+            data = load_dataset(self.study.data, self.study.directory)
+            if data is not None and not isinstance(data, Dataset):
+                raise NotThere(
+                    "population losses over an interval or a Gaussian are not there yet; give samples in [data]"
+                )
+            self.dataset = data
+            self.problem = problem_of(self.study, vector_output=data is not None and not data.scalar_output)
+
+    # -- derivations ----------------------------------------------------------------------------------------------
+
+    def derive(self, what: str) -> Derivation | Statements:
+        """Return the equations called ``what``, as ``workbench derive --show`` does.
+
+        Raises
+        ------
+        ValueError
+            If there are no equations of that name; the message lists the names.
+        NotThere
+            If they do not exist for this problem in this version.
+        """
+        from workbench.derive import derive
+
+        return derive(self.problem, what)
+
+    def gradient_flow(self) -> Derivation:
+        """Return the equations of the gradient flow; ``.equations`` are SymPy equations."""
+        from derivations.equations import derive
+
+        return derive(self.problem, "gradient-flow")
+
+    # -- numbers --------------------------------------------------------------------------------------------------
+
+    def compile(
+        self, width: int | Sequence[int] | None = None, *, device: str | None = None, dtype: str | None = None
+    ) -> CompiledSystem:
+        """Return value, gradient, Hessian and Hessian-vector product as batched PyTorch functions.
+
+        Parameters
+        ----------
+        width : int or sequence of int, optional
+            The study's own by default.
+        """
+        import torch
+
+        from numerics.compile import compile_system
+
+        data = self.required_data("compiling")
+        chosen = self._width() if width is None else width
+        key = (
+            tuple(chosen) if isinstance(chosen, Sequence) else chosen,
+            device or self.device,
+            dtype or self.dtype,
+        )
+        _check_device(key[1], key[2])
+        if key not in self._systems:
+            y = [row[0] for row in data.y_float()] if data.scalar_output else data.y_float()
+            self._systems[key] = compile_system(
+                self.problem, data.x_float(), y, chosen, device=key[1], dtype=getattr(torch, key[2])
+            )
+        return self._systems[key]
+
+    def evaluate(self, points: Sequence[Mapping[str, Any]]) -> Evaluation:
+        """Evaluate value, gradient, Hessian spectrum, inertia and outputs at dictionaries of blocks."""
+        from workbench.evaluation import evaluate
+
+        return evaluate(self.compile(), self._name(), points)
+
+    def flow(self, points: Sequence[Mapping[str, Any]], until: float, count: int = 200) -> Trajectories:
+        """Integrate the gradient flow from every point up to the time ``until``, saved at ``count`` times."""
+        from workbench.evaluation import flow
+
+        with self.progress.stage("integrating the gradient flow") as update:
+            return flow(self.compile(), self._name(), points, until, count, update)
+
+    def critical(self) -> Landscape:
+        """Return the critical points found at the study's width."""
+        return self._explored((self._one_width(),), connect=False)
+
+    def landscape(self) -> Landscape:
+        """Return the critical points of all widths of the study, with embeddings and descents."""
+        return self._landscape
+
+    @cached_property
+    def _landscape(self) -> Landscape:
+        return self._explored(self.required_study("the landscape").landscape.widths, connect=True)
+
+    def verify(self) -> Verification:
+        """Check every derivation and every applicable claim."""
+        return self._verification
+
+    @cached_property
+    def _verification(self) -> Verification:
+        from workbench.claims import verify
+
+        return verify(self)
+
+    def report(self, directory: str | Path, *, pdf: bool = True) -> ReportFiles:
+        """Write LaTeX source, figures, JSON and, where a TeX is installed, the PDF into ``directory``."""
+        from workbench.content import write
+
+        return write(self, Path(directory), pdf=pdf)
+
+    # -- internals ------------------------------------------------------------------------------------------------
+
+    def _explored(self, widths: tuple[int, ...], *, connect: bool) -> Landscape:
+        from workbench.exploration import Settings, explore
+        from workbench.landscape import Landscape
+        from workbench.network import architecture
+
+        study, data, begun = (
+            self.required_study("the landscape"),
+            self.required_data("the landscape"),
+            time.perf_counter(),
+        )
+        if not isinstance(study.model, TwoLayerModel):
+            raise NotThere("the landscape of deep models is not there yet; it needs kind = 'two_layer'")
+        if self.dtype != "float64":
+            raise StudyError(
+                f"--dtype: found {self.dtype}; accepted: float64, since inertia needs eigenvalues to 1e-9 of the largest"
+            )
+        shape = architecture(self.problem, data.d, data.o)
+        settings = Settings(widths, study.landscape.starts, study.landscape.seed, connect)
+        with _one_thread():
+            found = explore(
+                shape,
+                self.compile,
+                settings,
+                merges=self.problem.weight_decay == 0,
+                progress=self.progress,
+                remember=self._remember,
+            )
+        return Landscape(
+            study.name,
+            settings.seed,
+            found.points,
+            found.edges,
+            found.channels,
+            found.checks,
+            found.searches,
+            connect,
+            time.perf_counter() - begun,
+        )
+
+    def _remember(self, stage: str, width: int, settings: Mapping[str, Any], compute: Any) -> dict[str, Any]:
+        """Return what ``compute`` gives, from the store if the same was computed before."""
+        if self.store is None:
+            return compute()
+        study, data = self.required_study(stage), self.required_data(stage)
+        content = study.to_dict()
+        mathematics = {"model": {**content["model"], "width": None}, "loss": content["loss"]}
+        key = results_store.make_key(
+            stage,
+            study=mathematics,
+            data_sha256=data.sha256,
+            width=width,
+            settings={**settings, "device": self.device, "dtype": self.dtype},
+        )
+        known = self.store.get(key)
+        if known is None:
+            known = compute()
+            self.store.put(key, known)
+        return known
+
+    def required_study(self, purpose: str) -> Study:
+        """Return the study, or raise StudyError saying that ``purpose`` needs one."""
+        if self.study is None:
+            raise StudyError(
+                f"{purpose} needs a study with data; a problem alone has symbolic sizes and data"
+            )
+        return self.study
+
+    def required_data(self, purpose: str) -> Dataset:
+        """Return the data, or raise StudyError saying that ``purpose`` needs them."""
+        self.required_study(purpose)
+        if self.dataset is None:
+            raise StudyError(
+                f"{self._name()}: data: found nothing; accepted: samples x and y, needed for {purpose}"
+            )
+        return self.dataset
+
+    def _name(self) -> str:
+        return self.study.name if self.study is not None else "problem"
+
+    def _width(self) -> int | tuple[int, ...]:
+        model = self.required_study("compiling").model
+        return model.widths if isinstance(model, DeepModel) else self._one_width()
+
+    def _one_width(self) -> int:
+        model = self.required_study("a width").model
+        width = getattr(model, "width", None)
+        if width is None:
+            raise StudyError(
+                f"{self._name()}: model.width: found nothing; accepted: an integer, needed for everything but derivations"
+            )
+        return width
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self._name()}</b>: {self.problem.kind}, {self.dataset.source if self.dataset else 'symbolic data'}"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: the many small matrices of a search are slower on several, and not reproducible."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _check_device(device: str, dtype: str) -> None:
+    if dtype not in ("float64", "float32"):
+        raise StudyError(f"--dtype: found {dtype!r}; accepted: float64 or float32")
+    if device == "cpu":
+        return
+    import torch
+
+    accepted = "cpu" + (
+        ", cuda, cuda:0 ..." if torch.cuda.is_available() else " (torch sees no CUDA device here)"
+    )
+    try:
+        usable = torch.device(device).type == "cuda" and torch.cuda.is_available()
+        usable = usable and (torch.device(device).index or 0) < torch.cuda.device_count()
+    except RuntimeError:
+        usable = False
+    if not usable:
+        raise StudyError(f"--device: found {device!r}; accepted: {accepted}")

@@ -1,0 +1,184 @@
+r"""Every claim that applies to a study, checked: derivations by an oracle, identities by proof, the landscape by numbers.
+
+The symbolic statements (symmetries, conserved quantities, embeddings) come with their own status; a number never makes a
+claim PROVED, and a claim that could not be checked is UNDECIDED.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from derivations.claim import Claim, Relation, Status
+from derivations.statement import Statement
+from numerics.tolerances import CRITICAL_GRADIENT
+from workbench.analysis import Analysis
+from workbench.derive import statements
+from workbench.errors import NotThere
+from workbench.landscape import Landscape
+from workbench.results import EmbeddingCheck, Inertia
+from workbench.study import DeepModel
+from workbench.verify import Verification, check_derivatives, check_integrators
+
+__all__ = ["claim_of", "landscape_claims", "verify"]
+
+
+def verify(analysis: Analysis) -> Verification:
+    """Check what applies to the study of an analysis.
+
+    Raises
+    ------
+    StudyError
+        If there is no study, or no data.
+    """
+    study = analysis.study
+    found = statements(analysis.problem)
+    claims = [claim_of(s) for topic, listed in found.items() for s in listed if not _absent(topic, s)]
+    widths: Sequence[int | None] = (None,)
+    if study is not None and not isinstance(study.model, DeepModel):
+        widths = study.landscape.widths
+    seed = study.landscape.seed if study is not None else 0
+    with analysis.progress.stage("verifying the derivations", 0.1 * len(widths)) as update:
+        for position, width in enumerate(widths):
+            name = "derivation" if width is None else f"derivation, width {width}"
+            update(position / len(widths), name)
+            claims += [replace(c, name=name) for c in check_derivatives(analysis.compile(width), seed=seed)]
+        if analysis.dtype == "float64":
+            update(0.8, "order of the integrators")
+            claims += check_integrators(analysis.compile(widths[0]), seed=seed)
+    with contextlib.suppress(NotThere):  # no landscape of this model yet; the commands that need one say so
+        claims += landscape_claims(analysis.landscape())
+    return Verification(tuple(claims), study.name if study is not None else "problem")
+
+
+def claim_of(statement: Statement) -> Claim:
+    """Return the claim a symbolic statement makes, with its derivation and residuals as evidence."""
+    residuals = {name: str(value) for name, value in statement.residuals.items()}
+    nonzero = [value for value in residuals.values() if value != "0"]
+    return Claim(
+        name="symbolic",
+        claim=statement.name,
+        statement=statement.statement,
+        source=statement.source,
+        status=statement.status,
+        residual=(nonzero or ["0"])[0] if residuals else None,
+        evidence={"steps": list(statement.steps), "residuals": residuals},
+    )
+
+
+def _absent(topic: str, statement: Statement) -> bool:
+    """Whether a statement says that the network has no such symmetry: a property, and no claim that failed."""
+    return topic == "symmetries" and statement.status is Status.REFUTED
+
+
+def landscape_claims(landscape: Landscape) -> list[Claim]:
+    """Return what the records of a landscape must fulfil, with the worst residual of each."""
+    return [*_points(landscape), *_embeddings(landscape.checks), *_descents(landscape)]
+
+
+def _points(landscape: Landscape) -> Iterator[Claim]:
+    points = [p for p in landscape.points if p.width]
+    if not points:
+        return
+    worst = max(points, key=lambda p: p.gradient_norm)
+    yield Claim(
+        "landscape",
+        "criticality",
+        r"At every listed point $\nabla R(\theta) = 0$.",
+        relation=Relation.EQUAL,
+        status=_within(worst.gradient_norm, CRITICAL_GRADIENT),
+        computed=worst.gradient_norm,
+        expected=0.0,
+        residual=worst.gradient_norm,
+        tolerance=CRITICAL_GRADIENT,
+        evidence={"points": len(points), "worst": worst.id},
+    )
+    strata = [p for p in points if p.stratum != "irreducible"]
+    if strata:
+        left = [p.id for p in strata if p.manifold_dimension is None]
+        yield Claim(
+            "landscape",
+            "nullity",
+            r"On every listed stratum the nullity of $\nabla^2 R$ equals the dimension of the stratum.",
+            source="zhang2024saddle",
+            status=Status.UNDECIDED if left else Status.SUPPORTED,
+            computed=len(strata) - len(left),
+            expected=len(strata),
+            residual=len(left),
+            evidence={"unexplained": left},
+        )
+
+
+def _embeddings(checks: Sequence[EmbeddingCheck]) -> Iterator[Claim]:
+    if not checks:
+        return
+    worst = max(checks, key=lambda c: max(c.output_error, c.gradient_norm, c.intertwining))
+    residual = max(worst.output_error, worst.gradient_norm, worst.intertwining)
+    yield Claim(
+        "landscape",
+        "embedding",
+        r"Embedded points keep the outputs and are critical, and $\nabla^2 R_{\mathrm{wide}}\, A = B\, \nabla^2 R$.",
+        source="zhang2022hierarchical",
+        status=_within(residual, worst.tolerance),
+        computed=residual,
+        expected=0.0,
+        residual=residual,
+        tolerance=worst.tolerance,
+        evidence={"embeddings": len(checks), "worst": f"{worst.source} -> {worst.target}"},
+    )
+    shrunk = [c for c in checks if _decreases(c.inertia_before, c.inertia_after)]
+    yield Claim(
+        "landscape",
+        "inertia",
+        r"No component of the inertia $(n_-, n_0, n_+)$ decreases along an embedding.",
+        source="zhang2022hierarchical",
+        relation=Relation.AT_LEAST,
+        status=Status.REFUTED if shrunk else Status.SUPPORTED,
+        computed=len(checks) - len(shrunk),
+        expected=len(checks),
+        residual=len(shrunk),
+        evidence={"counterexamples": [f"{c.source} -> {c.target}" for c in shrunk]},
+    )
+    predicted = [c for c in checks if c.predicted is not None]
+    wrong = [c for c in predicted if c.predicted != c.inertia_after]
+    if predicted:
+        yield Claim(
+            "landscape",
+            "splitting law",
+            r"The inertia of an embedded point is the one predicted from the narrow network: from $V_k$ and the inner"
+            r" Hessian $U_k$ for a split, from $v$ for a null neuron.",
+            status=Status.REFUTED if wrong else Status.SUPPORTED,
+            computed=len(predicted) - len(wrong),
+            expected=len(predicted),
+            residual=len(wrong),
+            evidence={"counterexamples": [f"{c.source} -> {c.target}" for c in wrong]},
+        )
+
+
+def _descents(landscape: Landscape) -> Iterator[Claim]:
+    drops = [edge.details["loss_drop"] for edge in landscape.edges if edge.kind == "descent"]
+    if not drops:
+        return
+    fine = min(drops) > 0 and landscape.descents_form_no_cycle()
+    yield Claim(
+        "landscape",
+        "descents",
+        r"Every descent lowers the risk, so that the descents form no cycle.",
+        relation=Relation.AT_LEAST,
+        status=Status.SUPPORTED if fine else Status.REFUTED,
+        computed=min(drops),
+        expected=0.0,
+        residual=max(0.0, -min(drops)),
+        tolerance=0.0,
+        evidence={"descents": len(drops), "smallest drop": min(drops)},
+    )
+
+
+def _within(residual: float, tolerance: float) -> Status:
+    return Status.SUPPORTED if residual <= tolerance else Status.REFUTED
+
+
+def _decreases(before: Inertia, after: Inertia) -> bool:
+    change = after - before
+    return min(change.negative, change.zero, change.positive) < 0

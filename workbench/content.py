@@ -1,0 +1,174 @@
+r"""A report put together: derivations, landscape and verification of one study, handed to ``workbench.report``.
+
+Nothing is computed here that ``Analysis`` does not offer; this module decides what a report says and in what order.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from derivations.claim import Status
+from derivations.equations import derive, explicit
+from derivations.problem import Problem
+from derivations.statement import Statement
+from workbench.derive import statements
+from workbench.errors import NotThere
+from workbench.report import Block, DataSummary, ReportContent, ReportFiles, write_report
+from workbench.study import TwoLayerModel, shipped_studies
+from workbench.tex import Tex
+
+if TYPE_CHECKING:
+    from workbench.analysis import Analysis
+    from workbench.landscape import Landscape
+
+__all__ = ["content", "write"]
+
+#: Most parameters of a network whose flow is also written out parameter by parameter.
+EXPLICIT_PARAMETERS = 12
+LIBRARIES = ("sympy", "torch", "networkx", "matplotlib")
+
+
+def write(analysis: Analysis, directory: Path, *, pdf: bool = True) -> ReportFiles:
+    """Compute what the study asks for and write the report.
+
+    Raises
+    ------
+    StudyError
+        If there is no study, or no data.
+    """
+    begun = time.perf_counter()
+    plan = getattr(analysis.progress, "plan", None)
+    if plan is not None:
+        plan(1.5)
+    return write_report(
+        content(analysis, begun), directory, pdf=pdf, progress=_Weighted(analysis.progress, 0.1)
+    )
+
+
+def content(analysis: Analysis, begun: float | None = None) -> ReportContent:
+    """Return everything the report of an analysis says; ``begun`` is when the work began, for the run time."""
+    begun = time.perf_counter() if begun is None else begun
+    study, data = analysis.required_study("a report"), analysis.required_data("a report")
+    warnings: list[str] = []
+    landscape: Landscape | None = None
+    try:
+        landscape = analysis.landscape()
+    except NotThere as missing:
+        warnings.append(f"No critical points are listed: {missing}.")
+    verification = analysis.verify()
+    refuted = [claim.claim for claim in verification.claims if claim.status is Status.REFUTED]
+    if refuted:
+        warnings.append(f"Refuted: {', '.join(refuted)}. See the section on verification.")
+    files = study.data.file if study.data is not None and study.data.kind == "file" else ""
+    references = ["sympy2017", "pytorch2019", "networkx2008", "matplotlib2007"]
+    if files and data.sha256 == _shipped_iris():
+        references = ["fisher1936iris", "uci_iris", *references]
+    found: dict[str, Any] = {}
+    if landscape is not None:
+        found = {
+            "points": landscape.points,
+            "edges": landscape.edges,
+            "channels": landscape.channels,
+            "searches": landscape.searches,
+            "checks": landscape.checks,
+            "landscape_json": landscape.to_dict(),
+        }
+    return ReportContent(
+        title=study.title,
+        study_name=study.name,
+        study_toml=study.path.read_text(encoding="utf-8") if study.path else study.to_toml(),
+        data_summary=DataSummary(data.n, data.d, data.o, data.source, data.sha256),
+        sections=study.report.sections,
+        derivations=blocks(analysis.problem, _explicit_sizes(analysis)),
+        claims=verification.claims,
+        provenance=_provenance(analysis, time.perf_counter() - begun),
+        references=references,
+        warnings=warnings,
+        **found,
+    )
+
+
+def blocks(problem: Problem, sizes: dict[str, int] | None) -> dict[str, Sequence[Block]]:
+    """Return the paragraphs of every section that holds equations or statements."""
+    flow = derive(problem, "gradient-flow")
+    out: dict[str, list[Block]] = {
+        "problem": [_equations(derive(problem, "risk"), "")],
+        "gradient_flow": [_equations(flow, "For symbolic sizes")],
+    }
+    if sizes is not None:
+        written = ", ".join(f"{name} = {value}" for name, value in sizes.items())
+        derivation = explicit(problem, sizes)
+        text = Tex(rf"For ${written}$ the same equations read, parameter by parameter:")
+        out["gradient_flow"].append(Block("Written out", text, Tex(derivation.latex())))
+    topics = statements(problem)
+    out["symmetries"] = [
+        _paragraph(s) for name in ("symmetries", "conservation") for s in topics.get(name, [])
+    ]
+    out["embedding"] = [_paragraph(s) for s in topics.get("embedding", [])]
+    return dict(out)
+
+
+def _equations(derivation: Any, title: str) -> Block:
+    return Block(title, Tex(" ".join(derivation.notes)), Tex(derivation.latex()))
+
+
+def _paragraph(statement: Statement) -> Block:
+    """One statement: its sentence with status and source, its derivation as a list."""
+    title = statement.name[0].upper() + statement.name[1:]
+    if statement.status is Status.REFUTED:
+        title = f"No {statement.name}"
+    source = rf"~\cite{{{statement.source}}}" if statement.source else ""
+    text = Tex(f"{statement.statement}{source} ({str(statement.status).lower()})")
+    items = "\n".join(rf"  \item {step}" for step in statement.steps)
+    return Block(title, text, Tex(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}" if items else ""))
+
+
+def _explicit_sizes(analysis: Analysis) -> dict[str, int] | None:
+    study, data = analysis.required_study("a report"), analysis.required_data("a report")
+    if not isinstance(study.model, TwoLayerModel):
+        return None
+    for width in study.landscape.widths:
+        if analysis.compile(width).P <= EXPLICIT_PARAMETERS:
+            sizes = {"m": width, "d": data.d, "n": data.n}
+            return sizes if data.scalar_output else {**sizes, "o": data.o}
+    return None
+
+
+def _provenance(analysis: Analysis, seconds: float) -> dict[str, object]:
+    import torch
+
+    study = analysis.required_study("a report")
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    return {
+        "workbench": metadata.version("landscape-workbench"),
+        "Python": platform.python_version(),
+        **versions,
+        "device": torch.cuda.get_device_name() if analysis.device != "cpu" else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "dtype": analysis.dtype,
+        "seed": study.landscape.seed,
+        "starts per width": study.landscape.starts,
+        "run time": f"{seconds:.1f} s",
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
+def _shipped_iris() -> str:
+    import hashlib
+
+    return hashlib.sha256((shipped_studies()["iris"].parent / "iris.csv").read_bytes()).hexdigest()
+
+
+class _Weighted:
+    """The progress of the analysis with another weight for the report's one stage."""
+
+    def __init__(self, progress: Any, weight: float) -> None:
+        self.progress, self.weight = progress, weight
+
+    def stage(self, title: str, weight: float = 1.0) -> Any:
+        return self.progress.stage(title, weight * self.weight)

@@ -1,0 +1,150 @@
+r"""What ``workbench derive --show`` prints: equations by name, and statements with their proofs.
+
+>>> from derivations.problem import Problem
+>>> problem = Problem.two_layer("tanh", "square")
+>>> [str(s.status) for s in derive(problem, "embedding").statements][:2]
+['PROVED', 'PROVED']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from derivations import equations
+from derivations.conservation import conservation_derivation
+from derivations.derivation import Derivation
+from derivations.embedding import embedding_statements
+from derivations.null_embedding import null_statement
+from derivations.problem import Problem
+from derivations.splitting_law import splitting_law
+from derivations.statement import Statement
+from derivations.symmetry import symmetry_derivation
+from workbench.errors import NotThere
+
+__all__ = ["SHOWN", "Statements", "derive", "statements"]
+
+#: Names accepted by ``derive``; ``kkt`` is accepted and refused with a reason.
+SHOWN = (
+    "gradient-flow",
+    "gradient",
+    "hessian",
+    "ntk",
+    "conservation",
+    "symmetries",
+    "kkt",
+    "embedding",
+    "critical-equations",
+    "risk",
+)
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Sentences with their derivations and statuses, in the forms that equations have.
+
+    Attributes
+    ----------
+    name, title : str
+        What was asked for, and a heading.
+    statements : tuple of Statement
+        In the order they are to be read.
+    """
+
+    name: str
+    title: str
+    statements: tuple[Statement, ...]
+
+    def latex(self) -> str:
+        """Return LaTeX: a paragraph for each statement, its derivation as a list."""
+        parts = []
+        for statement in self.statements:
+            parts.append(rf"\paragraph{{{_heading(statement)}}} {statement.statement}")
+            if statement.steps:
+                items = "\n".join(rf"\item {step}" for step in statement.steps)
+                parts.append("\\begin{itemize}\n" + items + "\n\\end{itemize}")
+        return "\n".join(parts)
+
+    def text(self) -> str:
+        """Return plain text; mathematics stays LaTeX between dollars."""
+        lines = [self.title]
+        for statement in self.statements:
+            lines += [f"  {_heading(statement)}", f"    {statement.statement}"]
+            lines += [f"      - {step}" for step in statement.steps]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "statements": [statement.to_dict() for statement in self.statements],
+        }
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join(f"**{_heading(s)}** {s.statement}" for s in self.statements)
+
+    def _repr_latex_(self) -> str:
+        return self.latex()
+
+
+def _heading(statement: Statement) -> str:
+    return f"{statement.name[0].upper()}{statement.name[1:]} ({statement.status})."
+
+
+def _embedding(problem: Problem) -> list[Statement]:
+    if problem.kind != "two_layer":
+        raise NotThere(
+            f"embeddings of {problem.kind} networks are not there yet; they need kind = 'two_layer'"
+        )
+    if problem.weight_decay != 0:
+        raise NotThere(
+            f"with weight decay {problem.weight_decay} neither splitting nor adding a null neuron keeps critical points;"
+            " set weight_decay = '0'"
+        )
+    return [*embedding_statements(problem), null_statement(problem), splitting_law(problem)]
+
+
+_TOPICS: Mapping[str, tuple[str, Callable[[Problem], list[Statement]]]] = {
+    "symmetries": ("Symmetries", symmetry_derivation),
+    "conservation": ("Conserved quantities", conservation_derivation),
+    "embedding": ("Embeddings into a wider network", _embedding),
+}
+
+
+def derive(problem: Problem, what: str) -> Derivation | Statements:
+    """Return the equations or statements called ``what``, one of ``SHOWN``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message names the nearest.
+    NotThere
+        If they do not exist for this problem in this version.
+    """
+    if what not in SHOWN:
+        near = get_close_matches(what, SHOWN, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"--show: found '{what}'; accepted: {', '.join(SHOWN)}.{hint}")
+    if what == "kkt":
+        raise NotThere("the KKT conditions of the max-margin problem are not there yet")
+    if what in _TOPICS:
+        title, function = _TOPICS[what]
+        return Statements(what, title, tuple(function(problem)))
+    return equations.derive(problem, what)
+
+
+def statements(problem: Problem) -> dict[str, list[Statement]]:
+    """Return every statement there is for the problem, by topic; topics that do not apply are left out."""
+    out = {}
+    for name, (_, function) in _TOPICS.items():
+        try:
+            out[name] = function(problem)
+        except NotThere:
+            continue
+    return out

@@ -1,0 +1,194 @@
+r"""Where markers and labels of the landscape graph stand: plane geometry, without a plotting library.
+
+Points of one layer whose losses are closer than a pitch stand side by side: each takes the nearest free of the
+columns 0, 1, -1, 2, -2, ... Labels take, one after another, the cheapest free place around their marker; what is
+placed once is never moved, so the result depends on the input alone.
+
+>>> columns([0.0, 0.1, 5.0, 0.05], pitch=1.0)
+[0, -1, 0, 1]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["ZERO_VALUE", "Box", "ValueScale", "arc", "columns", "place", "value_scale"]
+
+#: Risks up to here are shown as zero: squares of rounding errors, on which a logarithm would spend the axis.
+ZERO_VALUE = 1e-20
+#: The axis is logarithmic if the risks spread over more than this factor.
+LOG_FACTOR = 30.0
+
+RINGS = (0.0, 7.0, 14.0, 22.0, 32.0, 44.0, 58.0)
+DIRECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-parallel rectangle: lower left and upper right corner."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: Box, gap: float = 0.0) -> bool:
+        """Whether the two come closer than ``gap``."""
+        return (
+            self.left < other.right + gap
+            and other.left < self.right + gap
+            and self.bottom < other.top + gap
+            and other.bottom < self.top + gap
+        )
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether the point lies inside."""
+        return self.left <= x <= self.right and self.bottom <= y <= self.top
+
+    def within(self, other: Box) -> bool:
+        """Whether the rectangle lies in the other one."""
+        return (
+            other.left <= self.left
+            and other.bottom <= self.bottom
+            and self.right <= other.right
+            and self.top <= other.top
+        )
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """The vertical axis: limits, ticks, and where a risk of zero is drawn on a logarithmic one.
+
+    ``floor`` is the height of the zeros and ``rule`` that of the line which sets them apart (None: not needed).
+    """
+
+    log: bool
+    lower: float
+    upper: float
+    ticks: tuple[tuple[float, str], ...]
+    floor: float | None = None
+    rule: float | None = None
+
+    def height(self, value: float) -> float:
+        """Return the height at which a value is drawn, in units of the axis."""
+        return self.floor if self.floor is not None and value <= ZERO_VALUE else value
+
+
+def value_scale(values: Sequence[float]) -> ValueScale:
+    """Choose the axis: logarithmic if the risks are not negative and spread over more than a factor of 30.
+
+    Raises
+    ------
+    ValueError
+        If there is no value, or one is not finite.
+    """
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"a graph needs points with finite losses, found {list(values)}")
+    positive = [value for value in values if value > ZERO_VALUE]
+    zeros = any(abs(value) <= ZERO_VALUE for value in values)
+    negative = any(value < -ZERO_VALUE for value in values)
+    if negative or not positive or (not zeros and max(positive) <= LOG_FACTOR * min(positive)):
+        low, high = min(values), max(values)
+        margin = 0.16 * (high - low) or 0.1 * abs(high) or 1.0
+        return ValueScale(False, low - margin, high + margin, ())
+    low, high = min(positive), max(positive)
+    step = max((high / low) ** 0.13, 1.6)
+    if not zeros:
+        return ValueScale(True, low / step, high * step**1.3, _log_ticks(low / step, high * step))
+    floor = low / step**2.5
+    ticks = ((floor, "0"), *_log_ticks(low / step**0.8, high * step))
+    return ValueScale(True, floor / step, high * step**1.3, ticks, floor, low / step**1.4)
+
+
+def _log_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """Powers of ten, at most eight; 1, 2, 5 where fewer than three powers lie in the range."""
+    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
+    stride = max(1, math.ceil((last - first + 1) / 8))
+    ticks = [(10.0**power, f"$10^{{{power}}}$") for power in range(first, last + 1, stride)]
+    if last - first >= 2:
+        return tuple(ticks)
+    finer = [
+        (digit * 10.0**power, rf"${digit}\times 10^{{{power}}}$" if digit > 1 else f"$10^{{{power}}}$")
+        for power in range(first - 1, last + 1)
+        for digit in (1, 2, 5)
+    ]
+    return tuple(tick for tick in finer if low <= tick[0] <= high)
+
+
+def columns(heights: Sequence[float], pitch: float) -> list[int]:
+    """Give each point a column such that points of one column are at least ``pitch`` apart.
+
+    The points are served from below, ties in the order given.
+    """
+    taken: dict[int, list[float]] = {}
+    result = [0] * len(heights)
+    for place_ in sorted(range(len(heights)), key=lambda k: (heights[k], k)):
+        column = 0
+        while any(abs(heights[place_] - other) < pitch for other in taken.get(column, ())):
+            column = -column if column > 0 else 1 - column
+        taken.setdefault(column, []).append(heights[place_])
+        result[place_] = column
+    return result
+
+
+def arc(
+    start: tuple[float, float], end: tuple[float, float], bend: float, count: int = 24
+) -> list[tuple[float, float]]:
+    """Return points of the quadratic Bezier curve that matplotlib draws for ``arc3,rad=bend``."""
+    (x0, y0), (x1, y1) = start, end
+    cx, cy = (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)
+    curve = []
+    for step in range(count + 1):
+        t = step / count
+        p, q, r = (1 - t) ** 2, 2 * t * (1 - t), t**2
+        curve.append((p * x0 + q * cx + r * x1, p * y0 + q * cy + r * y1))
+    return curve
+
+
+def place(
+    size: tuple[float, float],
+    anchor: tuple[float, float],
+    reach: float,
+    obstacles: Sequence[Box],
+    frame: Box,
+    curves: Sequence[tuple[float, float]] = (),
+) -> Box | None:
+    """Find the cheapest free place for a label of a marker; None if there is none nearby.
+
+    Parameters
+    ----------
+    size, anchor : pair of float
+        Width and height of the label; centre of the marker.
+    reach : float
+        Half the size of the marker, and a gap.
+    obstacles : sequence of Box
+        Nothing may touch these (the marker itself need not be among them).
+    frame : Box
+        The label stays inside.
+    curves : sequence of pair
+        Points of the edges: covering one costs as much as a step outwards.
+    """
+    (width, height), (x, y) = size, anchor
+    free: list[tuple[float, int, Box]] = []
+    for ring in RINGS:
+        for turn in range(DIRECTIONS):
+            angle = math.pi / 2 - 2 * math.pi * turn / DIRECTIONS  # above first, then clockwise
+            away = (math.cos(angle), math.sin(angle))
+            # The box touches the circle of radius reach + ring around the marker in this direction.
+            cx = x + away[0] * (reach + ring) + width / 2 * _sharp(away[0])
+            cy = y + away[1] * (reach + ring) + height / 2 * _sharp(away[1])
+            box = Box(cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+            if not box.within(frame) or any(box.meets(other, 0.8) for other in obstacles):
+                continue
+            covered = sum(box.holds(*point) for point in curves)
+            free.append((ring / 6 + 0.25 * min(turn, DIRECTIONS - turn) / 2 + 0.3 * covered, len(free), box))
+        if free and min(free)[0] <= ring / 6 + 1:
+            break
+    return min(free, key=lambda entry: entry[:2])[2] if free else None
+
+
+def _sharp(component: float) -> float:
+    """Make a box sit beside, not on, its circle: full half-width from 22 degrees off the axis on."""
+    return max(-1.0, min(1.0, component / math.sin(math.pi / 4)))

@@ -1,0 +1,119 @@
+"""Checks of what stands on the command line, made before anything is computed.
+
+>>> check_output((".graphml",), "graph.xml")
+Traceback (most recent call last):
+    ...
+workbench.errors.Refusal: found 'graph.xml'; accepted: a file name that ends in .graphml
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.errors import Refusal, unknown_name
+from workbench.output import is_device
+
+__all__ = [
+    "DTYPES",
+    "EQUATIONS",
+    "FIGURES",
+    "FORMATS",
+    "check_all_of",
+    "check_device",
+    "check_directory",
+    "check_one_of",
+    "check_output",
+    "check_time",
+]
+
+EQUATIONS = (
+    "gradient-flow",
+    "gradient",
+    "hessian",
+    "ntk",
+    "conservation",
+    "symmetries",
+    "kkt",
+    "embedding",
+    "critical-equations",
+)
+FORMATS = ("text", "latex", "json")
+DTYPES = ("float64", "float32")
+FIGURES = (".pdf", ".png", ".svg")
+
+
+def check_one_of(names: Sequence[str], what: str, value: str) -> str:
+    """Return a value of a closed list; else raise `Refusal` with the nearest one."""
+    if value not in names:
+        raise unknown_name(value, names, what)
+    return value
+
+
+def check_all_of(names: Sequence[str], what: str, values: Sequence[str] | None) -> list[str]:
+    """Return values of a closed list, each once, in the order they were given."""
+    return list(dict.fromkeys(check_one_of(names, what, value) for value in values or ()))
+
+
+def check_device(value: str) -> str:
+    """Return ``cpu``, or a CUDA device that is there; else raise `Refusal`."""
+    if value == "cpu":
+        return value
+    accepted = "cpu, cuda, or cuda:N with the number of a device"
+    if not re.fullmatch(r"cuda(:\d{1,3})?", value):
+        raise Refusal(repr(value), accepted)
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(value.partition(":")[2] or 0) >= count:
+        raise Refusal(f"{value!r}, and PyTorch sees {count or 'no'} CUDA device(s) here", accepted)
+    return value
+
+
+def check_time(value: float) -> float:
+    """Return a positive, finite time; else raise `Refusal`."""
+    if not 0 < value < math.inf:
+        raise Refusal(repr(value), "a positive, finite time")
+    return value
+
+
+def check_output(suffixes: tuple[str, ...], value: str | None) -> str | None:
+    """Return the name of a file that can be written; without ``suffixes``, ``-`` is standard output.
+
+    Raises
+    ------
+    Refusal
+        If the suffix is not one of these, or the directory does not exist or does not let one write.
+    """
+    if value is None or (value == "-" and not suffixes):
+        return value
+    path = Path(value)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise Refusal(repr(value), f"a file name that ends in {', '.join(suffixes)}")
+    if not value or path.is_dir():
+        raise Refusal(f"the directory {value!r}" if value else "nothing", "the name of a file")
+    if not path.parent.is_dir():
+        raise Refusal(repr(value), f"a file in a directory that exists (make {str(path.parent)!r} first)")
+    if not os.access(path.parent, os.W_OK) and not is_device(path):
+        raise Refusal(repr(value), "a file in a directory that can be written to")
+    return value
+
+
+def check_directory(value: str) -> str:
+    """Return the name of a directory, which need not exist.
+
+    Raises
+    ------
+    Refusal
+        If it is a file, or lies below one.
+    """
+    path = Path(value)
+    for part in (path, *path.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise Refusal(f"the file {str(part)!r}", "a directory, which is made if need be")
+            break
+    return value

@@ -1,0 +1,11 @@
+"""Figures: the landscape graph, Hessian spectra, the loss along the flow; vector graphics for a 15 cm text.
+
+Every ``draw_`` function draws on the axes it is given, or on a new ``Figure`` which it returns.
+"""
+
+from workbench.plots.canvas import save
+from workbench.plots.curves import draw_flow
+from workbench.plots.graph import draw_graph
+from workbench.plots.spectra import draw_spectra
+
+__all__ = ["draw_flow", "draw_graph", "draw_spectra", "save"]
