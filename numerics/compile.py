@@ -117,7 +117,7 @@ class CompiledSystem:
     def unpack(self, theta: TorchTensor) -> dict[str, TorchTensor]:
         """Return the blocks of theta, shape (..., P) to (..., *block shape)."""
         return {
-            name: theta[..., where].reshape(*theta.shape[:-1], *shape) for name, shape, where in self.layout
+            name: theta[..., where].reshape((*theta.shape[:-1], *shape)) for name, shape, where in self.layout
         }
 
     # -- evaluation ----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from numerics.compile import CompiledSystem
-from numerics.tolerances import LARGEST_PARAMETER, NEWTON_GRADIENT, ZERO_EIGENVALUE
+from numerics.tolerances import LARGEST_PARAMETER, NEWTON_GRADIENT, NEWTON_STEP, ZERO_EIGENVALUE
 
 __all__ = ["SearchResult", "find_critical_points", "polish", "starts"]
 
@@ -59,7 +59,8 @@ def find_critical_points(
     Parameters
     ----------
     tolerance : float
-        A row has converged when the largest gradient entry is below ``tolerance`` times max(1, largest Hessian entry).
+        A row has converged when the largest gradient entry is below ``tolerance`` times max(1, largest Hessian entry)
+        and the Newton step from there is short: a gradient that dies out on the way to infinity is no critical point.
     max_norm : float
         Largest entry of theta a point may have; saturated networks have tiny gradients and wrong inertia beyond.
     progress : callable, optional
@@ -95,6 +96,9 @@ def find_critical_points(
         size = gradient.abs().amax(dim=1)
         norms[rows] = size
         done = size <= tolerance * hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
+        if bool(done.any()):
+            step_size = _newton_step(gradient[done], hessian[done]).abs().amax(dim=1)
+            done[done.clone()] = step_size <= NEWTON_STEP
         large = point.abs().amax(dim=1) > max_norm
         broken = ~torch.isfinite(size) | ~torch.isfinite(value)
         state[rows[done & ~large]] = 1
@@ -133,6 +137,13 @@ def find_critical_points(
     )
 
 
+def _newton_step(gradient: Tensor, hessian: Tensor) -> Tensor:
+    # On the way to infinity gradient and Hessian vanish together and the step stays of the order of 1 / |theta|; at
+    # a critical point it is as small as the gradient.  Flat directions, of zero eigenvalue, do not count.
+    inverse = torch.linalg.pinv(hessian, rtol=ZERO_EIGENVALUE, hermitian=True)
+    return (inverse @ gradient[..., None])[..., 0]
+
+
 def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tensor, Tensor]:
     """Return (theta, largest gradient entry) after Newton steps with the pseudo-inverse, each kept only if it helps."""
     best = theta.clone()
@@ -140,8 +151,7 @@ def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tenso
     size = gradient.abs().amax(dim=-1)
     for _ in range(steps):
         hessian = system.hessian(best)
-        inverse = torch.linalg.pinv(hessian, rtol=ZERO_EIGENVALUE, hermitian=True)
-        trial = best - (inverse @ gradient[..., None])[..., 0]
+        trial = best - _newton_step(gradient, hessian)
         new_gradient = system.gradient(trial)
         new_size = new_gradient.abs().amax(dim=-1)
         better = new_size < size

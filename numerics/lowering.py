@@ -8,6 +8,7 @@ found by an exact search over subsets; parameter-dependent values have a leading
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from keyword import iskeyword
@@ -75,8 +76,12 @@ def lower(
         Concrete sigma and ell, as for ``derivations.generic.bind``.
 
     """
-    known = [*batched, *(d.tensor for d in (*system.declarations, *system.definitions))]
-    reserved = frozenset(str(s) for tensor in known for s in tensor.dims)
+    known: list[Tensor] = [*batched, *(leaf.tensor for leaf in system.declarations)]
+    known += [definition.tensor for definition in system.definitions]
+    written = [*(expr for expr, _ in outputs.values()), *(d.expr for d in system.definitions)]
+    reserved = frozenset(str(s) for tensor in known for s in tensor.dims).union(
+        *[{str(s) for s in expr.free_symbols} for expr in written]
+    )
     work = _Lowering(system, frozenset(batched), dict(functions), reserved)
     results = [work.output(expr, tuple(labels)) for expr, labels in outputs.values()]
     return work.finish(name, list(outputs), results)
@@ -264,16 +269,12 @@ class _Lowering:
 
     def identifier(self, tensor: Tensor) -> str:
         """Return the variable of a tensor: its name, unless that is a keyword, a size or a name the source uses."""
-        name = tensor.name
         if tensor not in self.identifiers:
-            clash = (
-                iskeyword(name)
-                or name in _TAKEN
-                or name in self.reserved
-                or name in self.identifiers.values()
-            )
-            generated = name.startswith("t") and name[1:].isdigit()
-            self.identifiers[tensor] = f"{name}_" if clash or generated or not name.isidentifier() else name
+            name = re.sub(r"\W", "_", tensor.name)
+            taken = _TAKEN | self.reserved | set(self.identifiers.values())
+            while iskeyword(name) or name in taken or re.fullmatch(r"t\d+", name):
+                name += "_"
+            self.identifiers[tensor] = name
         return self.identifiers[tensor]
 
     def size(self, dim: Expr) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,8 @@ class Analysis:
         self.progress: Progress = progress or Silent()
         self.store = store
         self._systems: dict[Any, CompiledSystem] = {}
+        self._planned = False
+        self._begun = time.perf_counter()
         _check_device(device, dtype)
         if isinstance(source, Problem):
             self.problem = source
@@ -206,19 +208,37 @@ class Analysis:
 
     def verify(self) -> Verification:
         """Check every derivation and every applicable claim."""
+        from workbench.claims import VERIFY_WEIGHT
+
+        self._plan(1 + VERIFY_WEIGHT)
         return self._verification
 
     @cached_property
     def _verification(self) -> Verification:
         from workbench.claims import verify
 
-        return verify(self)
+        landscape = None
+        with suppress(NotThere):  # no landscape of this model yet; the commands that need one say so
+            landscape = self.landscape()
+        with _one_thread():
+            return verify(self, landscape)
 
     def report(self, directory: str | Path, *, pdf: bool = True) -> ReportFiles:
         """Write LaTeX source, figures, JSON and, where a TeX is installed, the PDF into ``directory``."""
-        from workbench.content import write
+        from workbench.claims import VERIFY_WEIGHT
+        from workbench.content import REPORT_WEIGHT, content
+        from workbench.report import write_report
 
-        return write(self, Path(directory), pdf=pdf)
+        self._plan(1 + VERIFY_WEIGHT + REPORT_WEIGHT)
+        filled = content(self)
+        with self.progress.stage("writing the report", REPORT_WEIGHT):
+            return write_report(filled, directory, pdf=pdf, progress=self.progress)
+
+    def _plan(self, total: float) -> None:
+        """Announce the stages to come, once: a landscape has weight 1."""
+        if not self._planned:
+            self._planned = True
+            self.progress.plan(total)
 
     # -- internals ------------------------------------------------------------------------------------------------
 
@@ -297,6 +317,11 @@ class Analysis:
                 f"{self._name()}: data: found nothing; accepted: samples x and y, needed for {purpose}"
             )
         return self.dataset
+
+    @property
+    def seconds(self) -> float:
+        """Run time so far, since the analysis was made."""
+        return time.perf_counter() - self._begun
 
     def _name(self) -> str:
         return self.study.name if self.study is not None else "problem"

@@ -6,7 +6,6 @@ claim PROVED, and a claim that could not be checked is UNDECIDED.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,17 +14,19 @@ from derivations.statement import Statement
 from numerics.tolerances import CRITICAL_GRADIENT
 from workbench.analysis import Analysis
 from workbench.derive import statements
-from workbench.errors import NotThere
 from workbench.landscape import Landscape
 from workbench.results import EmbeddingCheck, Inertia
 from workbench.study import DeepModel
 from workbench.verify import Verification, check_derivatives, check_integrators
 
-__all__ = ["claim_of", "landscape_claims", "verify"]
+__all__ = ["VERIFY_WEIGHT", "claim_of", "landscape_claims", "verify"]
+
+#: Share of the run time, where a landscape has weight 1.
+VERIFY_WEIGHT = 0.15
 
 
-def verify(analysis: Analysis) -> Verification:
-    """Check what applies to the study of an analysis.
+def verify(analysis: Analysis, landscape: Landscape | None) -> Verification:
+    """Check what applies to the study of an analysis, and its landscape where there is one.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def verify(analysis: Analysis) -> Verification:
     if study is not None and not isinstance(study.model, DeepModel):
         widths = study.landscape.widths
     seed = study.landscape.seed if study is not None else 0
-    with analysis.progress.stage("verifying the derivations", 0.1 * len(widths)) as update:
+    with analysis.progress.stage("verifying the derivations", VERIFY_WEIGHT) as update:
         for position, width in enumerate(widths):
             name = "derivation" if width is None else f"derivation, width {width}"
             update(position / len(widths), name)
@@ -47,8 +48,8 @@ def verify(analysis: Analysis) -> Verification:
         if analysis.dtype == "float64":
             update(0.8, "order of the integrators")
             claims += check_integrators(analysis.compile(widths[0]), seed=seed)
-    with contextlib.suppress(NotThere):  # no landscape of this model yet; the commands that need one say so
-        claims += landscape_claims(analysis.landscape())
+    if landscape is not None:
+        claims += landscape_claims(landscape)
     return Verification(tuple(claims), study.name if study is not None else "problem")
 
 

@@ -9,7 +9,6 @@ import platform
 import time
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derivations.claim import Status
@@ -18,7 +17,7 @@ from derivations.problem import Problem
 from derivations.statement import Statement
 from workbench.derive import statements
 from workbench.errors import NotThere
-from workbench.report import Block, DataSummary, ReportContent, ReportFiles, write_report
+from workbench.report import Block, DataSummary, ReportContent
 from workbench.study import TwoLayerModel, shipped_studies
 from workbench.tex import Tex
 
@@ -26,33 +25,23 @@ if TYPE_CHECKING:
     from workbench.analysis import Analysis
     from workbench.landscape import Landscape
 
-__all__ = ["content", "write"]
+__all__ = ["REPORT_WEIGHT", "content"]
 
 #: Most parameters of a network whose flow is also written out parameter by parameter.
 EXPLICIT_PARAMETERS = 12
+#: Share of the run time, where a landscape has weight 1.
+REPORT_WEIGHT = 0.15
 LIBRARIES = ("sympy", "torch", "networkx", "matplotlib")
 
 
-def write(analysis: Analysis, directory: Path, *, pdf: bool = True) -> ReportFiles:
-    """Compute what the study asks for and write the report.
+def content(analysis: Analysis) -> ReportContent:
+    """Return everything the report of an analysis says.
 
     Raises
     ------
     StudyError
         If there is no study, or no data.
     """
-    begun = time.perf_counter()
-    plan = getattr(analysis.progress, "plan", None)
-    if plan is not None:
-        plan(1.5)
-    return write_report(
-        content(analysis, begun), directory, pdf=pdf, progress=_Weighted(analysis.progress, 0.1)
-    )
-
-
-def content(analysis: Analysis, begun: float | None = None) -> ReportContent:
-    """Return everything the report of an analysis says; ``begun`` is when the work began, for the run time."""
-    begun = time.perf_counter() if begun is None else begun
     study, data = analysis.required_study("a report"), analysis.required_data("a report")
     warnings: list[str] = []
     landscape: Landscape | None = None
@@ -86,7 +75,7 @@ def content(analysis: Analysis, begun: float | None = None) -> ReportContent:
         sections=study.report.sections,
         derivations=blocks(analysis.problem, _explicit_sizes(analysis)),
         claims=verification.claims,
-        provenance=_provenance(analysis, time.perf_counter() - begun),
+        provenance=_provenance(analysis),
         references=references,
         warnings=warnings,
         **found,
@@ -139,7 +128,7 @@ def _explicit_sizes(analysis: Analysis) -> dict[str, int] | None:
     return None
 
 
-def _provenance(analysis: Analysis, seconds: float) -> dict[str, object]:
+def _provenance(analysis: Analysis) -> dict[str, object]:
     import torch
 
     study = analysis.required_study("a report")
@@ -153,7 +142,7 @@ def _provenance(analysis: Analysis, seconds: float) -> dict[str, object]:
         "dtype": analysis.dtype,
         "seed": study.landscape.seed,
         "starts per width": study.landscape.starts,
-        "run time": f"{seconds:.1f} s",
+        "run time": f"{analysis.seconds:.1f} s",
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
 
@@ -162,13 +151,3 @@ def _shipped_iris() -> str:
     import hashlib
 
     return hashlib.sha256((shipped_studies()["iris"].parent / "iris.csv").read_bytes()).hexdigest()
-
-
-class _Weighted:
-    """The progress of the analysis with another weight for the report's one stage."""
-
-    def __init__(self, progress: Any, weight: float) -> None:
-        self.progress, self.weight = progress, weight
-
-    def stage(self, title: str, weight: float = 1.0) -> Any:
-        return self.progress.stage(title, weight * self.weight)

@@ -31,6 +31,9 @@ RANK_TOLERANCE = 1e-8
 #: Two sides of a saddle are images of each other if they agree to this fraction of the first step.
 MIRROR = 1e-8
 
+#: Descents may enter new points, whose descents follow; after so many rounds the exploration stops in any case.
+MOST_TURNS = 50
+
 Symmetry = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -58,10 +61,10 @@ class _Explorer:
 
     def run(self) -> Exploration:
         self.catalogue = Catalogue(self.shape, self.system_of, merges=self.merges)
-        searches = []
+        searches, share = [], 0.25 if self.settings.connect else 1.0
         for width in self.settings.widths:
             title = f"searching critical points of width {width}"
-            with self.progress.stage(title, 0.5 / len(self.settings.widths)) as update:
+            with self.progress.stage(title, share / len(self.settings.widths)) as update:
                 count, seed = self.settings.starts, self.settings.seed
                 searches.append(search_width(self.catalogue, width, count, seed, update, self.remember))
         for key in list(self.catalogue.found):
@@ -69,12 +72,10 @@ class _Explorer:
         for key in self.catalogue.irreducible():
             self._node(key, key.origin.found_by)
         if self.settings.connect:
-            with self.progress.stage("embeddings and descents", 0.5) as update:
-                for turn in range(1, 51):
-                    self._embed()
-                    if not self._descend(update):
-                        break
-                    update(1 - 0.5**turn)
+            for turn in range(MOST_TURNS):
+                self._embed()
+                if not self._descend((1 - share) * (0.8 if turn == 0 else 0.2 * 0.5**turn)):
+                    break
         return records(
             Findings(
                 self.shape,
@@ -203,7 +204,7 @@ class _Explorer:
 
     # -- descents -------------------------------------------------------------------------------------------------
 
-    def _descend(self, update: Callable[..., None]) -> bool:
+    def _descend(self, weight: float) -> bool:
         """Follow the descents that are due; return whether anything new was entered."""
         before = len(self.nodes)
         for width in self.settings.widths:
@@ -213,12 +214,15 @@ class _Explorer:
                 node.left = True
                 starts += departures(position, node.theta, node.spectrum)
             followed, mirrors = self._mirrored(due, starts, width)
-            descents = descend(self.system_of(width), followed, remember=self.remember)
+            if not starts:
+                continue
+            title = f"following {len(followed)} descents of width {width}"
+            with self.progress.stage(title, weight * width / sum(self.settings.widths)) as update:
+                descents = descend(self.system_of(width), followed, update, self.remember)
             for start, (position, symmetry) in zip(starts, mirrors, strict=True):
                 self._arrive(
                     due[start.node].key, replace(self._image(descents[position], symmetry), departure=start)
                 )
-            update(0.0, f"{len(starts)} descents at width {width}")
         return len(self.nodes) > before
 
     def _arrive(self, source: Key, descent: Descent) -> None:

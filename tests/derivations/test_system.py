@@ -24,6 +24,7 @@ n, m = Dim("n"), Dim("m")
 SIZES = {"n": 2, "m": 2, "d": 2, "o": 2, "m1": 2, "m2": 2}
 i, k, q = Index("i", n), Index("k", m), Index("q", m)
 a, w, x, s = Tensor("a", (m,)), Tensor("w", (m, m)), Tensor("x", (n, m)), Tensor("s")
+z = Tensor("z", (n, m))
 f, R = Tensor("f", (n,)), Tensor("R")
 
 
@@ -42,7 +43,9 @@ def explicit(system, expr, at):
 def build(body, risk=None):
     """System a, w, s -> f[i] := body -> R."""
     leaves = (Declaration(a, (k,)), Declaration(w, (k, q)), Declaration(s, ()))
-    system = System(leaves).define(f, (i,), body)
+    # The formals of z are names that its own right-hand side, and targets, use in other roles.
+    inner = isum(w[q, k] * x[i, q], q) + w[k, k] * w[k, 1]
+    system = System(leaves).define(z, (i, k), inner).define(f, (i,), body)
     return system.define(R, (), isum(f[i] ** 2, i) if risk is None else risk)
 
 
@@ -57,6 +60,8 @@ BODIES = {
     "functions": isum(sin(a[k]) * exp(w[k, q] * x[i, q]) * cos(s() * x[i, k]), k, q),
     "powers": isum(a[k] ** 3 * sqrt(1 + w[k, k] ** 2), k) ** 2 / (1 + s() ** 2),
     "sum inside a function": exp(isum(a[k] * x[i, k], k)) * isum(a[q], q),
+    "an inner definition": isum(a[k] * z[i, k] ** 2, k),
+    "an inner definition, twice indexed": isum(a[q] * z[i, k] * z[i, q] * w[k, q], k, q),
     "scalar": s() ** 2 * x[i, 1],
     "index free of the sum": isum(a[k], k, q) * x[i, 1],
 }
