@@ -1,8 +1,10 @@
-r"""Where markers and labels of the landscape graph stand: plane geometry, without a plotting library.
+r"""Curves, boxes and free places of the landscape graph: plane geometry, without a plotting library.
 
-Points of one layer whose losses are closer than a pitch stand side by side: each takes the nearest free of the
-columns 0, 1, -1, 2, -2, ... Labels take, one after another, the cheapest free place around their marker; what is
-placed once is never moved, so the result depends on the input alone.
+Embeddings run along a row, below the labels (``trunk``); descents bend past markers and labels (``detour``).  Where the
+losses are too many for rows of their own (``graph_sheet``), points stand at the height of their loss on an axis
+(``value_scale``); those of one layer that are closer than a pitch take the nearest free of the columns 0, 1, -1, 2,
+-2, ..., and labels, one after another, the cheapest free place around their marker (``place``).  What is placed
+once is never moved, so the result depends on the input alone.
 
 >>> columns([0.0, 0.1, 5.0, 0.05], pitch=1.0)
 [0, -1, 0, 1]
@@ -14,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ZERO_VALUE", "Box", "ValueScale", "arc", "columns", "place", "value_scale"]
+__all__ = ["ZERO_VALUE", "Box", "ValueScale", "arc", "columns", "detour", "place", "trunk", "value_scale"]
 
 #: Risks up to here are shown as zero: squares of rounding errors, on which a logarithm would spend the axis.
 ZERO_VALUE = 1e-20
@@ -23,6 +25,11 @@ LOG_FACTOR = 30.0
 
 RINGS = (0.0, 7.0, 14.0, 22.0, 32.0, 44.0, 58.0)
 DIRECTIONS = 16
+
+#: How far a descent may stand out sideways, in points; the nearest that runs over nothing is taken.
+SIDEWAYS = (0.0, 4.0, -4.0, 9.0, -9.0, 15.0, -15.0, 22.0, -22.0, 30.0, -30.0)
+
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -133,18 +140,87 @@ def columns(heights: Sequence[float], pitch: float) -> list[int]:
     return result
 
 
-def arc(
-    start: tuple[float, float], end: tuple[float, float], bend: float, count: int = 24
-) -> list[tuple[float, float]]:
+def arc(start: Pair, end: Pair, bend: float, count: int = 24) -> list[Pair]:
     """Return points of the quadratic Bezier curve that matplotlib draws for ``arc3,rad=bend``."""
     (x0, y0), (x1, y1) = start, end
-    cx, cy = (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)
+    return _quadratic(start, ((x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)), end, count)
+
+
+def _quadratic(start: Pair, control: Pair, end: Pair, count: int) -> list[Pair]:
     curve = []
     for step in range(count + 1):
         t = step / count
         p, q, r = (1 - t) ** 2, 2 * t * (1 - t), t**2
-        curve.append((p * x0 + q * cx + r * x1, p * y0 + q * cy + r * y1))
+        curve.append(
+            (p * start[0] + q * control[0] + r * end[0], p * start[1] + q * control[1] + r * end[1])
+        )
     return curve
+
+
+def trunk(start: Pair, end: Pair, depth: float, reach: float) -> list[Pair]:
+    """Return the way of an embedding: down from its source, along below the row, up to its target.
+
+    All edges that leave a point for the same row share the first part, so that they read as one line with branches.
+
+    Parameters
+    ----------
+    start, end : pair of float
+        Centres of the markers.
+    depth : float
+        How far below the source the line runs.
+    reach : float
+        Half the size of a marker.
+    """
+    (x0, y0), (x1, y1) = start, end
+    side = 1.0 if x1 >= x0 else -1.0
+    low = y0 - depth
+    turn = min(depth, abs(x1 - x0) / 3)
+    leave, meet = x0 + 0.3 * side * reach, x1 - 0.3 * side * reach
+    way = _quadratic((leave, y0 - reach), (leave, low), (leave + side * turn, low), 6)
+    if abs(y1 - y0) < 1e-6 * (1 + abs(y0)):
+        return way + _quadratic((meet - side * turn, low), (meet, low), (meet, y1 - reach), 6)
+    aside = x1 - 2 * side * reach  # the other row is reached left of its marker
+    return [*way, (aside, low), (aside, y1), (x1 - side * reach, y1)]
+
+
+def detour(
+    start: Pair, end: Pair, markers: Sequence[Pair], labels: Sequence[Box], drawn: Sequence[Pair], point: float
+) -> float:
+    """Choose the bend (``arc3,rad``) of a descent that runs over least.
+
+    Parameters
+    ----------
+    start, end : pair of float
+        Centres of its markers.
+    markers, labels, drawn : sequences
+        Other markers, all labels, and points of the descents drawn before.
+    point : float
+        Length of a typographic point in these units.
+    """
+    length = max(math.dist(start, end), point)
+    widest = max(map(abs, SIDEWAYS)) * point
+    frame = Box(
+        min(start[0], end[0]) - widest,
+        min(start[1], end[1]) - widest,
+        max(start[0], end[0]) + widest,
+        max(start[1], end[1]) + widest,
+    )
+    near = [spot for spot in markers if frame.holds(*spot)]
+    texts = [box for box in labels if box.meets(frame)]
+    others = {(round(x / (2 * point)), round(y / (2 * point))) for x, y in drawn if frame.holds(x, y)}
+    best, chosen = math.inf, 0.0
+    for sideways in SIDEWAYS:
+        if abs(sideways) * point > 0.3 * length:
+            continue
+        turned = 2 * sideways * point / length
+        way = arc(start, end, turned, 32)[2:-2]
+        cost = 0.06 * abs(sideways)
+        cost += 8.0 * sum(any(math.dist(spot, at) < 5 * point for at in way) for spot in near)
+        cost += 0.7 * sum(box.holds(*at) for box in texts for at in way)
+        cost += 0.25 * sum((round(x / (2 * point)), round(y / (2 * point))) in others for x, y in way)
+        if cost < best - 1e-9:
+            best, chosen = cost, turned
+    return chosen
 
 
 def place(

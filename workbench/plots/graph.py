@@ -1,18 +1,25 @@
-"""The graph of a landscape as a figure: critical points in layers, embeddings and descents between them.
+r"""The graph of a landscape as a figure: a table of losses and widths, embeddings along its rows, descents down.
+
+Points of one loss share a row, so an embedding, which keeps the loss, is a line below a row; a descent is an arrow
+to a lower one.  Rows of one height tell the losses apart however close or far they are; the loss itself is the
+name of the row.
 
 >>> from workbench.results import Inertia
->>> points = [CriticalPoint("m1.1", 1, {}, 0.5, 0.0, (1.0,), Inertia(0, 0, 1)),
-...           CriticalPoint("m2.1", 2, {}, 0.1, 0.0, (2.0, 3.0), Inertia(0, 0, 2))]
->>> figure = draw_graph(points, [Edge("m1.1", "m2.1", "splitting")])
->>> sorted(text.get_gid() for text in figure.axes[0].texts if text.get_gid())
-['inertia:m1.1', 'inertia:m2.1', 'label:m1.1', 'label:m2.1']
+>>> points = [CriticalPoint("m1.1", 1, {}, 0.5, 0.0, (-1.0, 2.0), Inertia(1, 0, 1)),
+...           CriticalPoint("m1.2", 1, {}, 1e-14, 0.0, (1.0, 3.0), Inertia(0, 0, 2)),
+...           CriticalPoint("m2.1", 2, {}, 0.5, 0.0, (-1.0, 2.0, 3.0), Inertia(1, 0, 2))]
+>>> figure = draw_graph(points, [Edge("m1.1", "m2.1", "splitting"), Edge("m1.1", "m1.2", "descent")])
+>>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+['10⁻¹⁴', '0.5']
+>>> sorted(text.get_gid() for text in figure.axes[0].texts if text.get_gid())[:3]
+['inertia:m1.1', 'inertia:m1.2', 'inertia:m2.1']
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +29,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from workbench.graph_layout import arc, columns, value_scale
-from workbench.plots.canvas import BLUE, GREEN, GREY, PURPLE, RED, YELLOW, canvas, style
-from workbench.plots.labels import MARKER, Badge, Label, pixels, write_labels
+from workbench.graph_layout import Box, arc, columns, detour, trunk, value_scale
+from workbench.graph_sheet import Item, Sheet, arrange, levels, tracks
+from workbench.plots.canvas import BLUE, GREEN, GREY, PURPLE, RED, WIDTH, YELLOW, canvas, style
+from workbench.plots.labels import FORMS, MARKER, Badge, Form, Label, beside, measure, pixels, write_labels
 from workbench.results import Channel, CriticalPoint, Edge
 
 __all__ = ["KINDS", "draw_graph"]
@@ -36,26 +44,42 @@ KINDS = {  # marker, size in points, colour
     "degenerate": ("s", 5.8, YELLOW),
     "maximum": ("^", 7.0, PURPLE),
 }
-EMBEDDINGS: dict[str, tuple[Any, float]] = {  # dashes, bend
-    "splitting": ("-", 0.11),
-    "null": ((0, (4, 2.5)), -0.11),
-    "lifting": (":", 0.17),
-}
-CROWDED = 25  # points of a layer, from where on not all are labelled
-THIN = 40  # edges, from where on they are drawn thin
+EMBEDDINGS: dict[str, Any] = {"splitting": "-", "null": (0, (3.5, 1.8)), "lifting": (0, (1, 1.2))}  # dashes
+ENDS_AGREE = 1e-3  # where a run levels off is known no better
+MANY_DESCENTS = 60  # arrows, from where on they are thin, and numbers below 3 are left out
+LEFT, BOTTOM, TOP, RIGHT = 0.92, 0.92, 0.16, 0.1  # inches around the axes
+TALLEST = 7.8  # inches: a page with a caption
+ROWS = 62  # more do not fit on a page: then the points stand on an axis instead
+TRACK = 2.3  # points between two embeddings below one row
+
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class _Node:
-    """A critical point, or the far end of descents that reach none."""
+    """A critical point, or the far end of descents that reach none (``reason``: why)."""
 
     id: str
     width: int
     value: float
     kind: str
     text: str
-    inertia: str = ""
-    channel: Channel | None = None
+    second: str = ""
+    reason: str = ""
+
+    @property
+    def label(self) -> Label:
+        """Its label, placed nowhere yet."""
+        return Label(self.id, (0.0, 0.0), self.text, self.second, GREEN if self.reason else "black")
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What is drawn: nodes, and edges with their multiplicity."""
+
+    nodes: tuple[_Node, ...]
+    embeddings: Mapping[tuple[str, str, str], int]
+    descents: Mapping[tuple[str, str], int]
 
 
 def draw_graph(
@@ -64,19 +88,23 @@ def draw_graph(
     channels: Sequence[Channel] = (),
     ax: Axes | None = None,
 ) -> Figure | Axes:
-    r"""Draw critical points (layers: width, height: loss), embeddings between layers and descents.
+    r"""Draw critical points (rows: loss, columns: width), embeddings between widths and descents.
 
-    Marker by kind; beside it the id and, small, the inertia :math:`(n_-, n_0, n_+)`.  Splitting embeddings are
-    solid grey, null embeddings dashed; descents are green arrows, and those that meet no critical point
-    end in an open triangle with the sign of infinity (or a question mark: not resolved) at the loss where they
-    level off.  Edges of one kind between the same points are drawn once, with their number.
+    Marker by kind; beside it the id and, small, the inertia :math:`(n_-, n_0, n_+)`.  Points of one loss (to a
+    relative :math:`10^{-9}`) share a row; the rows stand in the order of the losses, not to scale.  Splitting
+    embeddings are solid grey lines below the rows, null embeddings dashed; descents are green arrows, and
+    those that meet no critical point end in an open triangle with the sign of infinity (or a question mark: not
+    resolved) at the loss where they level off, one for all that agree to a relative :math:`10^{-3}`.  Edges of one
+    kind between the same points are drawn once, with their number.
+
+    With more than 62 rows the height is the loss itself, on a logarithmic axis where that helps.
 
     Parameters
     ----------
     points, edges, channels : sequences
         Records of one landscape.
     ax : Axes, optional
-        Where to draw; a new figure otherwise.
+        Where to draw; a new figure, 15 cm wide and as high as needed up to a page, otherwise.
 
     Returns
     -------
@@ -93,16 +121,20 @@ def draw_graph(
     for end in [*(e.source for e in edges), *(e.target for e in edges), *(c.source for c in channels)]:
         if end not in known:
             raise ValueError(f"an edge names the point {end!r}, which is not among {sorted(known)}")
-    merged = _merged(edges)
+    if not nodes or not all(math.isfinite(node.value) for node in nodes):
+        raise ValueError(f"a graph needs points with finite losses, found {[node.value for node in nodes]}")
     ends, links = _channel_ends(channels, {node.id: node.width for node in nodes})
-    labelled = _labelled(points, edges, channels)
+    graph = _Graph(
+        (*nodes, *ends),
+        Counter((e.source, e.target, e.kind) for e in edges if e.kind in EMBEDDINGS),
+        Counter([*((e.source, e.target) for e in edges if e.kind not in EMBEDDINGS), *links]),
+    )
     if ax is not None:
-        _graph(ax, [*nodes, *ends], merged, links, labelled)
+        _draw(ax, graph)
         return ax
-    crowd = max((sum(n.width == w for n in nodes) for w in {n.width for n in nodes}), default=0)
     with style():
-        figure, axes = canvas(min(6.6, max(3.7, 2.6 + 0.17 * crowd)), bottom=0.86)
-        _graph(axes, [*nodes, *ends], merged, links, labelled)
+        figure, axes = canvas(_height(graph), bottom=BOTTOM, left=LEFT, top=TOP)
+        _draw(axes, graph)
     return figure
 
 
@@ -114,182 +146,24 @@ def _kind(point: CriticalPoint) -> tuple[str, str, str]:
     return point.kind, point.id, f"({signs.negative}, {signs.zero}, {signs.positive})"
 
 
-def _merged(edges: Sequence[Edge]) -> dict[tuple[str, str, str], int]:
-    """Count the edges of each kind between the same two points."""
-    count: dict[tuple[str, str, str], int] = defaultdict(int)
-    for edge in edges:
-        count[edge.source, edge.target, edge.kind] += 1
-    return dict(count)
-
-
 def _channel_ends(
     channels: Sequence[Channel], widths: Mapping[str, int]
 ) -> tuple[list[_Node], list[tuple[str, str]]]:
-    """Make one end for the channels of a layer that level off at the same loss, for the same reason."""
-    groups: dict[tuple[int, str, float], list[Channel]] = defaultdict(list)
-    for channel in channels:
-        groups[widths[channel.source], channel.reason, float(f"{channel.value:.3g}")].append(channel)
+    """Make one end for the channels of a width and a reason that level off at the same loss.
+
+    It stands at the lowest of their values, which is the nearest to the limit that they all approach from above.
+    """
+    found = levels([channel.value for channel in channels], ENDS_AGREE)
+    lowest: dict[int, float] = {}
+    for level, channel in zip(found, channels, strict=True):
+        lowest[level] = min(channel.value, lowest.get(level, math.inf))
+    groups: dict[tuple[int, int, str], list[str]] = defaultdict(list)
+    for level, channel in zip(found, channels, strict=True):
+        groups[widths[channel.source], level, channel.reason].append(channel.source)
     ends, links = [], []
-    for (width, reason, value), members in sorted(groups.items()):
-        name = f"end {width} {reason} {value!r}"
-        text = r"$\infty$" if reason == "infinity" else "?"
-        ends.append(_Node(name, width, value, "end", text, channel=members[0]))
-        links += [(channel.source, name) for channel in members]
+    for (width, level, reason), sources in sorted(groups.items()):
+        name = f"end {width} {reason} {lowest[level]!r}"
+        sign = r"$\infty$" if reason == "infinity" else "?"
+        ends.append(_Node(name, width, lowest[level], "end", sign, level_name(lowest[level]), reason))
+        links += [(source, name) for source in sources]
     return ends, links
-
-
-def _labelled(
-    points: Sequence[CriticalPoint], edges: Sequence[Edge], channels: Sequence[Channel]
-) -> set[str]:
-    """Every point, but in a crowded layer only minima, embedded points and those with edges."""
-    linked = {end for edge in edges for end in (edge.source, edge.target)} | {c.source for c in channels}
-    size: dict[int, int] = defaultdict(int)
-    for point in points:
-        size[point.width] += 1
-    return {
-        p.id
-        for p in points
-        if size[p.width] <= CROWDED or p.kind == "minimum" or p.embedded_from or p.id in linked
-    }
-
-
-def _graph(
-    ax: Axes,
-    nodes: Sequence[_Node],
-    merged: Mapping[tuple[str, str, str], int],
-    links: Sequence[tuple[str, str]],
-    labelled: set[str],
-) -> None:
-    """Set up the axes, place the nodes, draw the edges below and the labels above them."""
-    at = _place_nodes(ax, nodes)
-    arrows: dict[tuple[str, str], int] = defaultdict(int)
-    for link in links:
-        arrows[link] += 1
-    curves: list[Sequence[tuple[float, float]]] = []
-    badges: list[Badge] = []
-    thin = len(merged) + len(arrows) > THIN
-    for (source, target, kind), count in sorted(merged.items()):
-        dash, bend = EMBEDDINGS.get(kind, ("-", _descent_bend(at[source], at[target])))
-        colour = GREY if kind in EMBEDDINGS else GREEN
-        curves.append(
-            _curve(ax, at[source], at[target], colour, bend, dash, arrow=colour == GREEN, thin=thin)
-        )
-        badges += [Badge(curves[-1], count, colour)] * (count > 1)
-    for (source, target), count in sorted(arrows.items()):
-        curves.append(_curve(ax, at[source], at[target], GREEN, 0.12, arrow=True, thin=thin))
-        badges += [Badge(curves[-1], count, GREEN)] * (count > 1)
-    for node in nodes:
-        shape, size, colour = KINDS.get(node.kind, (">", 6.5, GREEN))
-        face = "white" if node.kind == "end" else colour
-        ax.plot(*at[node.id], shape, ms=size, mfc=face, mec=colour if node.kind == "end" else "white",
-                mew=0.9 if node.kind == "end" else 0.5, zorder=5, gid=f"node:{node.id}")  # fmt: skip
-    order = sorted(nodes, key=lambda n: (n.width, -at[n.id][1], at[n.id][0], n.id))
-    labels = [
-        Label(n.id, at[n.id], n.text, n.inertia, GREEN if n.kind == "end" else "black")
-        for n in order
-        if n.kind == "end" or n.id in labelled
-    ]
-    lost = write_labels(ax, labels, badges, list(at.values()), curves)
-    if lost:
-        note = f"{lost} labels left out for want of room"
-        ax.text(0.995, 1.005, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=7, gid="note")
-    _graph_legend(ax, nodes, {kind for _, _, kind in merged} | ({"descent"} if links else set()))
-
-
-def _place_nodes(ax: Axes, nodes: Sequence[_Node]) -> dict[str, tuple[float, float]]:
-    """Fix limits and ticks, and give each node its place (units of the axes)."""
-    scale = value_scale([node.value for node in nodes])
-    ax.set_yscale("log" if scale.log else "linear")
-    ax.set_ylim(scale.lower, scale.upper)
-    if scale.log:
-        ax.yaxis.set_major_locator(FixedLocator([tick for tick, _ in scale.ticks]))
-        ax.yaxis.set_major_formatter(FixedFormatter([text for _, text in scale.ticks]))
-        ax.yaxis.set_minor_locator(NullLocator())
-    else:
-        ax.yaxis.set_major_locator(MaxNLocator(6))
-    if scale.rule is not None:
-        ax.axhline(scale.rule, color=GREY, lw=0.6, ls=":", zorder=0)
-    layers = sorted({node.width for node in nodes})
-    inch = 1 / ax.figure.get_dpi()
-    offsets: dict[str, int] = {}
-    spans: list[tuple[int, int]] = []
-    for width in layers:
-        inside = [node for node in nodes if node.width == width and node.kind != "end"]
-        ends = [node for node in nodes if node.width == width and node.kind == "end"]
-        pitch = 0.38 if len(inside) <= 12 else 0.2
-        heights = [pixels(ax, (0, scale.height(node.value)))[1] * inch for node in inside]
-        chosen = columns(heights, pitch)
-        last = max(chosen, default=0)
-        tails = columns([pixels(ax, (0, scale.height(node.value)))[1] * inch for node in ends], 0.2)
-        tails = [abs(2 * c) - (c > 0) for c in tails]  # 0, 1, 2, ... to the right only
-        offsets |= {node.id: column for node, column in zip(inside, chosen, strict=True)}
-        offsets |= {node.id: last + 1 + column for node, column in zip(ends, tails, strict=True)}
-        spans.append((min([*chosen, 0]), max([last, *(last + 1 + c for c in tails)])))
-    slots_needed = sum(high - low + 1.5 for low, high in spans)
-    least = max(1.5, 0.13 * slots_needed)  # a layer of one column needs room for labels and bent edges
-    left, centres = 0.0, []
-    for number, (low, high) in enumerate(spans):
-        slots = max(least, high - low + 1.5)
-        ax.axvspan(left, left + slots, color="#F4F4F4" if number % 2 == 0 else "white", zorder=-2, lw=0)
-        centres.append(left + slots / 2 - (low + high) / 2)
-        left += slots
-    ax.set_xlim(0, left)
-    ax.xaxis.set_major_locator(FixedLocator(centres))
-    ax.xaxis.set_major_formatter(FixedFormatter([str(width) for width in layers]))
-    ax.set_xlabel("width $m$")
-    ax.set_ylabel("loss")
-    centre = dict(zip(layers, centres, strict=True))
-    return {n.id: (centre[n.width] + offsets[n.id], scale.height(n.value)) for n in nodes}
-
-
-def _descent_bend(start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Bend to the outside: a run down to the right leaves to the right, and so on."""
-    return 0.18 if end[0] >= start[0] else -0.18
-
-
-def _curve(
-    ax: Axes,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    colour: str,
-    bend: float,
-    dash: Any = "-",
-    arrow: bool = False,
-    thin: bool = False,
-) -> list[tuple[float, float]]:
-    """Draw one edge; give points along it in pixels."""
-    ends = pixels(ax, start), pixels(ax, end)
-    if arrow:  # a long arrow stands out by no more than a fifth of an inch
-        most = 0.4 * ax.figure.get_dpi() / max(math.dist(*ends), 1.0)
-        bend = max(-most, min(most, bend))
-    head = "-|>,head_length=3.2,head_width=1.7" if arrow else "-"
-    ax.add_patch(FancyArrowPatch(
-        start, end, arrowstyle=head, connectionstyle=f"arc3,rad={bend}", color=colour, linestyle=dash,
-        lw=0.5 if thin else 0.9, shrinkA=MARKER, shrinkB=MARKER + 0.3, zorder=2 if arrow else 1, capstyle="butt",
-    ))  # fmt: skip
-    return arc(*ends, bend)
-
-
-def _graph_legend(ax: Axes, nodes: Sequence[_Node], kinds: set[str]) -> None:
-    """Explain what occurs, below the axes."""
-    present = {node.kind for node in nodes}
-    reasons = {node.channel.reason for node in nodes if node.channel}
-    entries = [
-        Line2D([], [], marker=shape, ms=size, color=colour, mec="white", mew=0.5, ls="", label=kind)
-        for kind, (shape, size, colour) in KINDS.items()
-        if kind in present
-    ]
-    for kind, (dash, _) in EMBEDDINGS.items():
-        if kind in kinds:
-            name = {"splitting": "splitting embedding", "null": "null embedding"}.get(kind, kind)
-            entries.append(Line2D([], [], color=GREY, ls=dash, lw=0.9, label=name))
-    if "descent" in kinds:
-        entries.append(
-            Line2D([], [], color=GREEN, lw=0.9, marker=">", ms=3.5, markevery=[1], label="descent")
-        )
-    for reason, text in (("infinity", r"to infinity ($\infty$)"), ("unresolved", "not resolved (?)")):
-        if reason in reasons:
-            entries.append(Line2D([], [], color=GREEN, mfc="white", marker=">", ms=6, ls="", label=text))
-    below = -0.44 / (ax.get_window_extent().height / ax.figure.get_dpi())  # 0.44 inches under the axes
-    ax.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.47, below), ncols=4, frameon=False,
-              columnspacing=1.4, handletextpad=0.5, borderaxespad=0)  # fmt: skip

@@ -1,6 +1,12 @@
 """Texts of the graph: beside their markers, on nothing else, tied to the data by an offset in points.
 
-Sizes are measured with the Agg renderer before anything is drawn; ``graph_layout.place`` finds the places.
+Every form of label is a name and, smaller, an inertia: ``stacked`` (one above the other) or ``inline`` (on one line)
+at the right of the marker, where a cell is kept free for it; a ``free`` one takes the nearest free place, which
+``graph_layout.place`` finds.  Sizes are measured with the Agg renderer before anything is drawn.
+
+>>> small, large = (measure([Label("m1.1", (0, 0), "m1.1", "(0, 1, 2)", "black")], form)[0] for form in FORMS)
+>>> small.width < large.width, small.height > large.height
+(True, True)
 """
 
 from __future__ import annotations
@@ -12,22 +18,37 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.font_manager import FontProperties
 from matplotlib.transforms import ScaledTranslation
 
 from workbench.graph_layout import Box, place
 
-__all__ = ["MARKER", "Badge", "Label", "pixels", "write_labels"]
+__all__ = ["FORMS", "MARKER", "Badge", "Form", "Label", "Size", "beside", "measure", "pixels", "write_labels"]
 
-HALO: list[AbstractPathEffect] = [withStroke(linewidth=1.6, foreground="white")]
 MARKER = 3.7  # points: half the size that labels and arrows keep clear of
+GROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}  # a halo that leaves the text a text
 
 Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class Form:
+    """Sizes of name and inertia in points, whether they share a line, and the scale of the markers."""
+
+    name: float
+    inertia: float
+    one_line: bool
+    marker: float
+
+
+#: The roomier form first.
+FORMS = (Form(7.0, 5.6, False, 1.0), Form(6.0, 5.2, True, 0.75))
+GAP = 2.5  # points between name and inertia on one line
+
+
+@dataclass(frozen=True)
 class Label:
-    """What stands beside a marker: a name, and in smaller type a second line (empty: none)."""
+    """What stands beside a marker: a name, and in smaller type a second text (empty: none)."""
 
     id: str
     at: Pair
@@ -45,10 +66,51 @@ class Badge:
     colour: str
 
 
+@dataclass(frozen=True)
+class Size:
+    """Extent of a label in points, and those of its name and its inertia (zero: none)."""
+
+    width: float
+    height: float
+    name: Pair
+    inertia: Pair
+
+
 def pixels(ax: Axes, point: Pair) -> Pair:
     """Transform a point of the data."""
     across, up = ax.transData.transform(point)
     return float(across), float(up)
+
+
+def measure(labels: Sequence[Label], form: Form) -> list[Size]:
+    """Measure labels in one form, in points."""
+    pen = RendererAgg(1, 1, 144)
+
+    def extent(text: str, size: float) -> Pair:
+        if not text:
+            return 0.0, 0.0
+        font = FontProperties(size=size)
+        width, high, _ = pen.get_text_width_height_descent(text, font, "$" in text)
+        _, line, _ = pen.get_text_width_height_descent("lp", font, False)  # type: ignore[arg-type]
+        return width / 2 + 0.5, max(high, line) / 2 + 0.5  # 144 dpi: two pixels are a point; half for rounding
+
+    sizes = []
+    for label in labels:
+        name, inertia = extent(label.text, form.name), extent(label.second, form.inertia)
+        if form.one_line:
+            gap = GAP if label.second else 0.0
+            sizes.append(Size(name[0] + gap + inertia[0], max(name[1], inertia[1]), name, inertia))
+        else:
+            sizes.append(Size(max(name[0], inertia[0]), name[1] + inertia[1], name, inertia))
+    return sizes
+
+
+def beside(ax: Axes, label: Label, size: Size, form: Form) -> Box:
+    """Return the place of a label at the right of its marker, in pixels."""
+    point = ax.figure.get_dpi() / 72
+    x, y = pixels(ax, label.at)
+    left, half = x + (MARKER * form.marker + 1.4) * point, size.height / 2 * point
+    return Box(left, y - half, left + size.width * point, y + half)
 
 
 def write_labels(
@@ -57,6 +119,8 @@ def write_labels(
     badges: Sequence[Badge],
     markers: Sequence[Pair],
     curves: Sequence[Sequence[Pair]],
+    form: Form,
+    free: bool = False,
 ) -> int:
     """Write all texts where they touch neither a marker nor each other; return how many found no place.
 
@@ -70,54 +134,52 @@ def write_labels(
         Every marker, in units of the data.
     curves : sequence of sequence of pair
         Points along the edges in pixels; covering them is avoided, not forbidden.
+    form : Form
+        Of the labels.
+    free : bool
+        Whether a label may stand anywhere around its marker; otherwise at its right, if that is free.
     """
-    figure = ax.figure
-    pen = RendererAgg(math.ceil(figure.bbox.width), math.ceil(figure.bbox.height), figure.get_dpi())
-    point = figure.get_dpi() / 72
-    reach = (MARKER + 0.6) * point
+    point = ax.figure.get_dpi() / 72
+    reach = (MARKER * form.marker + 0.6) * point
     centres = [pixels(ax, marker) for marker in markers]
     solid = [Box(x - reach, y - reach, x + reach, y + reach) for x, y in centres]
-    edge = ax.get_window_extent(pen)
+    edge = ax.get_window_extent()
     frame = Box(edge.x0 + 1, edge.y0 + 1, edge.x1 - 1, edge.y1 - 1)
     samples = [spot for curve in curves for spot in curve]
-    lost = sum(not _label(ax, pen, label, solid, frame, samples) for label in labels)
+    lost = 0
+    for label, size in zip(labels, measure(labels, form), strict=True):
+        box: Box | None = beside(ax, label, size, form)
+        if free or any(box.meets(other) for other in solid if box) or not (box and box.within(frame)):
+            extent = (size.width * point, size.height * point)
+            box = place(extent, pixels(ax, label.at), reach + 0.8 * point, solid, frame, samples)
+        if box is None:
+            lost += 1
+            continue
+        solid.append(box)
+        _write(ax, label, size, form, box, any(box.holds(*sample) for sample in samples))
+        _leader(ax, pixels(ax, label.at), box, 10 * point)
+    pen = RendererAgg(math.ceil(ax.figure.bbox.width), math.ceil(ax.figure.bbox.height), ax.figure.get_dpi())
     return lost + sum(not _badge(ax, pen, badge, solid, frame) for badge in badges)
 
 
-def _label(ax: Axes, pen: Any, label: Label, solid: list[Box], frame: Box, samples: Sequence[Pair]) -> bool:
-    """Write one label, and a thin line to its marker where it had to go far; False if there is no place."""
+def _write(ax: Axes, label: Label, size: Size, form: Form, box: Box, crossed: bool) -> None:
+    """Write name and inertia into their box, on a white ground where an edge crosses it."""
     point = ax.figure.get_dpi() / 72
-    main = ax.text(0, 0, label.text, fontsize=7.5, color=label.colour, gid=f"label:{label.id}")
-    artists = [main]
-    if label.second:
-        artists.append(ax.text(0, 0, label.second, fontsize=5.8, color="#444444", gid=f"inertia:{label.id}"))
-    sizes = [artist.get_window_extent(pen) for artist in artists]
-    gap = 0.5 * point
-    size = (max(s.width for s in sizes), sum(s.height for s in sizes) + gap * (len(sizes) - 1))
     x, y = pixels(ax, label.at)
-    box = place(size, (x, y), (MARKER + 1.4) * point, solid, frame, samples)
-    if box is None:
-        for artist in artists:
-            artist.remove()
-        return False
-    solid.append(box)
-    if any(box.holds(*sample) for sample in samples):  # not otherwise: a halo turns text into outlines
-        for artist in artists:
-            artist.set_path_effects(HALO)
-    middle, bottom = (box.left + box.right) / 2, box.bottom
-    for artist, extent in zip(reversed(artists), reversed(sizes), strict=True):
-        _pin(ax, artist, label.at, ((middle - x) / point, (bottom - y) / point))
-        bottom += extent.height + gap
-    _leader(ax, (x, y), box, 10 * point)
-    return True
-
-
-def _pin(ax: Axes, artist: Any, at: Pair, offset: Pair) -> None:
-    """Tie a text to a point of the data with an offset in typographic points."""
-    shift = ScaledTranslation(offset[0] / 72, offset[1] / 72, ax.figure.dpi_scale_trans)
-    artist.set_position(at)
-    artist.set_transform(ax.transData + shift)
-    artist.set(ha="center", va="bottom", zorder=6)
+    left, bottom = (box.left - x) / point, (box.bottom - y) / point
+    right = left + size.width
+    middle = (left + right) / 2
+    name = (left + size.name[0] / 2 if form.one_line else middle, bottom + (0 if form.one_line else size.inertia[1]))
+    texts = [(label.text, form.name, label.colour, f"label:{label.id}", name)]
+    if label.second:
+        inertia = (right - size.inertia[0] / 2 if form.one_line else middle, bottom)
+        texts.append((label.second, form.inertia, "#444444", f"inertia:{label.id}", inertia))
+    for text, height, colour, gid, (across, up) in texts:
+        shift = ScaledTranslation(across / 72, up / 72, ax.figure.dpi_scale_trans)
+        artist = ax.text(*label.at, text, fontsize=height, color=colour, gid=gid, ha="center", va="bottom", zorder=6)
+        artist.set_transform(ax.transData + shift)
+        if crossed:
+            artist.set_bbox(GROUND)
 
 
 def _leader(ax: Axes, start: Pair, box: Box, longest: float) -> None:
@@ -136,13 +198,13 @@ def _badge(ax: Axes, pen: Any, badge: Badge, solid: list[Box], frame: Box) -> bo
     )
     size = artist.get_window_extent(pen)
     last = len(badge.curve) - 1
-    for share in (0.5, 0.4, 0.6, 0.33, 0.67, 0.25, 0.75, 0.18, 0.82):
+    for share in (0.5, 0.4, 0.6, 0.33, 0.67, 0.25, 0.75, 0.18, 0.82, 0.12, 0.88, 0.45, 0.55, 0.29, 0.71):
         x, y = badge.curve[round(share * last)]
         box = Box(x - size.width / 2, y - size.height / 2, x + size.width / 2, y + size.height / 2)
         if box.within(frame) and not any(box.meets(other) for other in solid):
             across, up = ax.transData.inverted().transform((x, y))
             artist.set_position((float(across), float(up)))
-            artist.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})
+            artist.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.9})
             solid.append(box)
             return True
     artist.remove()
