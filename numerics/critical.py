@@ -19,7 +19,13 @@ import torch
 from torch import Tensor
 
 from numerics.compile import CompiledSystem
-from numerics.tolerances import LARGEST_PARAMETER, NEWTON_GRADIENT, NEWTON_STEP, ZERO_EIGENVALUE
+from numerics.tolerances import (
+    FINE_ZERO_EIGENVALUE,
+    LARGEST_PARAMETER,
+    NEWTON_GRADIENT,
+    NEWTON_STEP,
+    ZERO_EIGENVALUE,
+)
 
 __all__ = ["SearchResult", "find_critical_points", "polish", "starts"]
 
@@ -137,10 +143,10 @@ def find_critical_points(
     )
 
 
-def _newton_step(gradient: Tensor, hessian: Tensor) -> Tensor:
+def _newton_step(gradient: Tensor, hessian: Tensor, rtol: float = ZERO_EIGENVALUE) -> Tensor:
     # On the way to infinity gradient and Hessian vanish together and the step stays of the order of 1 / |theta|; at
     # a critical point it is as small as the gradient.  Flat directions, of zero eigenvalue, do not count.
-    inverse = torch.linalg.pinv(hessian, rtol=ZERO_EIGENVALUE, hermitian=True)
+    inverse = torch.linalg.pinv(hessian, rtol=rtol, hermitian=True)
     return (inverse @ gradient[..., None])[..., 0]
 
 
@@ -149,9 +155,10 @@ def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tenso
     best = theta.clone()
     gradient = system.gradient(best)
     size = gradient.abs().amax(dim=-1)
-    for _ in range(steps):
+    # Two last steps with a finer cut reach along directions that are flat, but not to rounding.
+    for rtol in [ZERO_EIGENVALUE] * steps + [FINE_ZERO_EIGENVALUE] * 2:
         hessian = system.hessian(best)
-        trial = best - _newton_step(gradient, hessian)
+        trial = best - _newton_step(gradient, hessian, rtol)
         new_gradient = system.gradient(trial)
         new_size = new_gradient.abs().amax(dim=-1)
         better = new_size < size

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from derivations.generic import GenericFunction
 from numerics.compile import CompiledSystem
-from numerics.tolerances import POLISHED_GRADIENT
+from numerics.tolerances import POLISHED_GRADIENT, ZERO_EIGENVALUE, zero_eigenvalue
 
-__all__ = ["converged", "saturated"]
+__all__ = ["converged", "drifts", "saturated"]
 
 # Along a run to infinity the measure was below 1e-6 when the gradient had fallen to 1e-10; for the critical points of the
 # shipped studies it was above 1e-3.
 SATURATION = 1e-5
+# Steps along a null vector, relative to 1 + |theta|, and what slope along it rounding cannot explain.
+DRIFT_STEP, DRIFT_NOISE = 0.02, 1e-15
 
 
 def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
@@ -60,3 +62,34 @@ def converged(system: CompiledSystem, theta: Tensor) -> Tensor:
     _, gradient, hessian = system.value_gradient_hessian(theta)
     size = hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
     return gradient.abs().amax(dim=1) <= POLISHED_GRADIENT * size
+
+
+def drifts(system: CompiledSystem, theta: Tensor) -> bool:
+    r"""Say whether a point (P,) with a singular Hessian is a slow run to infinity rather than a critical point.
+
+    Along a unit null vector v of the Hessian let :math:`\varphi(s)` be the slope of R in direction v at
+    :math:`\theta + s v`, after Newton's method in the complement of v has led back to the floor of the valley.  At a
+    critical point :math:`\varphi(0) = 0`, so that :math:`|\varphi|` has its minimum there, whatever the order of the
+    zero.  On a run to infinity it keeps its sign and falls monotonically in one direction.
+    """
+    eigenvalues, vectors = torch.linalg.eigh(system.hessian(theta))
+    step = DRIFT_STEP * (1 + theta.norm())
+    offsets = step * torch.arange(-2, 3, dtype=theta.dtype, device=theta.device)
+    for column in torch.nonzero(eigenvalues.abs() <= zero_eigenvalue(eigenvalues)).flatten().tolist():
+        v = vectors[:, column]
+        slope = _slope_on_the_floor(system, theta + offsets[:, None] * v, v)
+        size, change = slope.abs(), slope.abs().diff()
+        one_sign = bool((slope > 0).all()) or bool((slope < 0).all())
+        if one_sign and (bool((change > 0).all()) or bool((change < 0).all())) and float(size.max()) > DRIFT_NOISE:
+            return True
+    return False
+
+
+def _slope_on_the_floor(system: CompiledSystem, theta: Tensor, v: Tensor) -> Tensor:
+    """Return the slope along v at the rows of theta (B, P) after Newton steps orthogonal to v."""
+    across = torch.eye(len(v), dtype=v.dtype, device=v.device) - torch.outer(v, v)
+    for _ in range(6):
+        _, gradient, hessian = system.value_gradient_hessian(theta)
+        inverse = torch.linalg.pinv(across @ hessian @ across, rtol=ZERO_EIGENVALUE, hermitian=True)
+        theta = theta - (inverse @ gradient[..., None])[..., 0]
+    return system.gradient(theta) @ v

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from numerics.tolerances import zero_eigenvalue
+from numerics.tolerances import EIGENVALUE_ROUNDING, FINE_ZERO_EIGENVALUE, zero_eigenvalue
 
 __all__ = ["Inertia", "Spectrum", "kind_of", "spectrum"]
 
@@ -82,7 +82,18 @@ def spectrum(hessian: Tensor) -> Spectrum:
     if not bool(torch.isfinite(hessian).all()):
         raise ValueError("the Hessian holds numbers that are not finite: the point has overflowed")
     values, vectors = torch.linalg.eigh(hessian)
-    tolerance = float(zero_eigenvalue(values))
+    found = _at(values, vectors, float(zero_eigenvalue(values)))
+    if not found.clear:
+        # The tolerance cuts through a group of eigenvalues; a finer one may fall into a gap.
+        fraction = max(
+            FINE_ZERO_EIGENVALUE, EIGENVALUE_ROUNDING * torch.finfo(values.dtype).eps * len(values)
+        )
+        finer = _at(values, vectors, fraction * float(values.abs().max()))
+        found = finer if finer.clear else found
+    return found
+
+
+def _at(values: Tensor, vectors: Tensor, tolerance: float) -> Spectrum:
     zero = values.abs() <= tolerance
     inertia = Inertia(int((values < -tolerance).sum()), int(zero.sum()), int((values > tolerance).sum()))
     return Spectrum(

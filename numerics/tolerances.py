@@ -19,6 +19,9 @@ and the reason, or not at all. A symbolic identity has no entry: it holds exactl
   stopped at 2e-14.
 - ``ZERO_EIGENVALUE``: an eigenvalue counts as zero up to this fraction of the largest magnitude. A split
   tanh neuron gave 1e-16, the next eigenvalue 9e-4; the gap between the two groups is always reported.
+- ``FINE_ZERO_EIGENVALUE``: the fraction used instead where the first one cuts through a group of eigenvalues and this one
+  leaves a clear gap: a minimum with condition number 1e10 is nondegenerate, and its smallest eigenvalue is far
+  above rounding.
 - ``EIGENVALUE_ROUNDING``: but never less than this many machine epsilons times P, the rounding of a symmetric
   eigenvalue solver: what decides in float32.
 - ``CANCELLATION``: magnitudes below this fraction of the largest among the points compared are results of
@@ -56,6 +59,7 @@ __all__ = [
     "CRITICAL_GRADIENT",
     "EIGENVALUE_ROUNDING",
     "FINITE_DIFFERENCES",
+    "FINE_ZERO_EIGENVALUE",
     "FLOW_ERROR",
     "LARGEST_PARAMETER",
     "MIN_HALVINGS",
@@ -80,6 +84,7 @@ MIN_HALVINGS: Final = 3
 CRITICAL_GRADIENT: Final = 1e-10
 POLISHED_GRADIENT: Final = 1e-14
 ZERO_EIGENVALUE: Final = 1e-9
+FINE_ZERO_EIGENVALUE: Final = 1e-12
 EIGENVALUE_ROUNDING: Final = 10
 CANCELLATION: Final = 1e-3
 FINITE_DIFFERENCES: Final = 1e-8

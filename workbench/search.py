@@ -20,7 +20,7 @@ from torch import Tensor
 
 from numerics.compile import CompiledSystem
 from numerics.critical import find_critical_points, polish, starts
-from numerics.saturation import converged, saturated
+from numerics.saturation import converged, drifts, saturated
 from numerics.spectrum import Inertia, Spectrum, spectrum
 from workbench.network import (
     NEARLY_SAME_NEURON,
@@ -100,8 +100,7 @@ class Catalogue:
     def place(self, theta: Tensor, width: int, found_by: str) -> Key | None:
         """Return the key of a converged point (P,), entering its irreducible point if it is new.
 
-        None if the reduced network is not critical, so that the point is explained by no known stratum and too
-        inaccurate to be one of its own.
+        None if it is irreducible and drifts towards infinity along a flat direction.
         """
         system = self.system_of(width)
         value = float(system.value(theta))
@@ -115,7 +114,7 @@ class Catalogue:
             key = None if reduction.is_trivial else self._stratum(reduction, value, found_by, near)
             if key is not None:
                 return key
-        return self._own(net, value, found_by)
+        return None if drifts(system, theta) else self._own(net, value, found_by)
 
     def _own(self, net: Network, value: float, found_by: str) -> Key:
         serial, _ = self._enter(net, value, found_by)

@@ -56,7 +56,7 @@ def test_the_gap_is_reported_on_both_sides():
     assert found.largest_zero is not None
     assert found.largest_zero < 1e-14
     assert found.clear
-    assert not spectrum(torch.diag(torch.tensor([5e-10, 5e-9, 1.0], dtype=torch.float64))).clear
+    assert not spectrum(torch.diag(torch.tensor([3e-12, 5e-10, 5e-9, 1.0], dtype=torch.float64))).clear
 
 
 def test_sides_that_are_empty_are_none():
@@ -85,3 +85,11 @@ def test_an_overflown_hessian_is_refused():
 def test_batches_of_spectra_have_a_threshold_each():
     values = torch.tensor([[1.0, 2.0], [0.0, 1e6]], dtype=torch.float64)
     assert zero_eigenvalue(values).tolist() == pytest.approx([2e-9, 1e-3])
+
+
+def test_a_badly_conditioned_minimum_is_not_degenerate() -> None:
+    """The coarse tolerance would cut between 3e-10 and 3e-9; the fine one falls into a gap of ten decades."""
+    found = spectrum(torch.diag(torch.tensor([3e-10, 3e-9, 1.0], dtype=torch.float64)))
+    assert (found.inertia.zero, found.kind, found.clear) == (0, "minimum", True)
+    saddle = spectrum(torch.diag(torch.tensor([-3e-10, 3e-9, 1e-16, 1.0], dtype=torch.float64)))
+    assert (saddle.inertia.negative, saddle.inertia.zero, saddle.inertia.positive) == (1, 1, 2)
