@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sympy import Add, Expr, Integer, Symbol
+from sympy import Add, Expr, Integer, Mul, Symbol
 
 from derivations.derivation import Derivation, Equation
 from derivations.generic import bind
@@ -103,6 +103,17 @@ def _product(values: Sequence[int]) -> int:
     return total
 
 
+def _common_factor(expr: Expr) -> Expr:
+    """Undo that SymPy multiplies a number into a sum: (f - y)/150 and not f/150 - y/150."""
+    if not isinstance(expr, Add):
+        return expr
+    coefficients = {abs(term.as_coeff_Mul()[0]) for term in expr.args}
+    factor = coefficients.pop()
+    if coefficients or factor == 1:
+        return expr
+    return Mul(factor, Add(*[term / factor for term in expr.args]), evaluate=False)
+
+
 @dataclass(frozen=True)
 class _Writer:
     sizes: Mapping[Symbol, int]
@@ -122,7 +133,7 @@ class _Writer:
             for index, value in zip(written, values, strict=True):
                 lhs, rhs = (replace_index(side, index, Integer(value)) for side in (lhs, rhs))
             # Bound last: no sum over neurons is left inside a function by then.
-            out.append(Equation(self.write(lhs), bind(self.write(rhs), self.functions)))
+            out.append(Equation(self.write(lhs), _common_factor(bind(self.write(rhs), self.functions))))
         return out
 
     def write(self, expr: Expr) -> Expr:
