@@ -13,10 +13,21 @@ once is never moved, so the result depends on the input alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
-__all__ = ["ZERO_VALUE", "Box", "ValueScale", "arc", "columns", "detour", "place", "trunk", "value_scale"]
+__all__ = [
+    "ZERO_VALUE",
+    "Box",
+    "ValueScale",
+    "arc",
+    "columns",
+    "detour",
+    "grid",
+    "place",
+    "trunk",
+    "value_scale",
+]
 
 #: Risks up to here are shown as zero: squares of rounding errors, on which a logarithm would spend the axis.
 ZERO_VALUE = 1e-20
@@ -151,9 +162,7 @@ def _quadratic(start: Pair, control: Pair, end: Pair, count: int) -> list[Pair]:
     for step in range(count + 1):
         t = step / count
         p, q, r = (1 - t) ** 2, 2 * t * (1 - t), t**2
-        curve.append(
-            (p * start[0] + q * control[0] + r * end[0], p * start[1] + q * control[1] + r * end[1])
-        )
+        curve.append((p * start[0] + q * control[0] + r * end[0], p * start[1] + q * control[1] + r * end[1]))
     return curve
 
 
@@ -177,14 +186,21 @@ def trunk(start: Pair, end: Pair, depth: float, reach: float) -> list[Pair]:
     turn = min(depth, abs(x1 - x0) / 3)
     leave, meet = x0 + 0.3 * side * reach, x1 - 0.3 * side * reach
     way = _quadratic((leave, y0 - reach), (leave, low), (leave + side * turn, low), 6)
+    far = meet - side * turn
+    way += [(leave + side * turn + t / 12 * (far - leave - side * turn), low) for t in range(1, 12)]
     if abs(y1 - y0) < 1e-6 * (1 + abs(y0)):
-        return way + _quadratic((meet - side * turn, low), (meet, low), (meet, y1 - reach), 6)
+        return way + _quadratic((far, low), (meet, low), (meet, y1 - reach), 6)
     aside = x1 - 2 * side * reach  # the other row is reached left of its marker
     return [*way, (aside, low), (aside, y1), (x1 - side * reach, y1)]
 
 
 def detour(
-    start: Pair, end: Pair, markers: Sequence[Pair], labels: Sequence[Box], drawn: Sequence[Pair], point: float
+    start: Pair,
+    end: Pair,
+    markers: Sequence[Pair],
+    labels: Sequence[Box],
+    drawn: Set[tuple[int, int]],
+    point: float,
 ) -> float:
     """Choose the bend (``arc3,rad``) of a descent that runs over least.
 
@@ -192,8 +208,10 @@ def detour(
     ----------
     start, end : pair of float
         Centres of its markers.
-    markers, labels, drawn : sequences
-        Other markers, all labels, and points of the descents drawn before.
+    markers, labels : sequences
+        Other markers, and all labels.
+    drawn : set of pairs of int
+        What the descents drawn before cover (``grid``).
     point : float
         Length of a typographic point in these units.
     """
@@ -207,7 +225,7 @@ def detour(
     )
     near = [spot for spot in markers if frame.holds(*spot)]
     texts = [box for box in labels if box.meets(frame)]
-    others = {(round(x / (2 * point)), round(y / (2 * point))) for x, y in drawn if frame.holds(x, y)}
+    squares = _square(point)
     best, chosen = math.inf, 0.0
     for sideways in SIDEWAYS:
         if abs(sideways) * point > 0.3 * length:
@@ -215,12 +233,24 @@ def detour(
         turned = 2 * sideways * point / length
         way = arc(start, end, turned, 32)[2:-2]
         cost = 0.06 * abs(sideways)
+        if cost >= best:  # the others stand out no less
+            break
         cost += 8.0 * sum(any(math.dist(spot, at) < 5 * point for at in way) for spot in near)
         cost += 0.7 * sum(box.holds(*at) for box in texts for at in way)
-        cost += 0.25 * sum((round(x / (2 * point)), round(y / (2 * point))) in others for x, y in way)
+        cost += 0.25 * sum(cell in drawn for cell in map(squares, way))
         if cost < best - 1e-9:
             best, chosen = cost, turned
     return chosen
+
+
+def grid(way: Sequence[Pair], point: float) -> set[tuple[int, int]]:
+    """Return the squares, two typographic points wide, that a way goes through."""
+    return set(map(_square(point), way))
+
+
+def _square(point: float) -> Callable[[Pair], tuple[int, int]]:
+    size = 2 * point
+    return lambda spot: (math.floor(spot[0] / size), math.floor(spot[1] / size))
 
 
 def place(

@@ -10,8 +10,8 @@ short and off the other points; the order of the points in a row stays.
 
 >>> levels([0.5, 0.1, 0.5 * (1 + 1e-12), 3e-31])
 [2, 1, 2, 0]
->>> level_names([0.0, 2.4042703e-4, 1 / 3, 0.33335])
-['0', '2.404×10⁻⁴', '0.3333', '0.3334']
+>>> level_names([0.0, 2.4042703e-4, 1 / 3, 0.33334])
+['0', '2.404×10⁻⁴', '0.33333', '0.33334']
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Sheet:
         Row of each marker, counted from the bottom.
     rows : int
         Their number.
-    ticks : tuple of (float, str)
-        Middle row and name of each level.
+    ticks : tuple of (int, int, str)
+        First and last row, and name of each level, ascending.
     blocks : tuple of (int, float, float)
         Layer, left and right edge of each block.
     width : float
@@ -71,7 +71,7 @@ class Sheet:
     across: dict[str, float]
     row: dict[str, int]
     rows: int
-    ticks: tuple[tuple[float, str], ...]
+    ticks: tuple[tuple[int, int, str], ...]
     blocks: tuple[tuple[int, float, float], ...]
     width: float
 
@@ -92,13 +92,16 @@ def levels(values: Sequence[float], agree: float = AGREE) -> list[int]:
 
 
 def level_names(values: Sequence[float]) -> list[str]:
-    """Write ascending values with four significant digits, more where two neighbours would look alike."""
-    names = [_number(value, 4) for value in values]
-    for digits in range(5, 13):
-        for k in range(1, len(values)):
-            if names[k - 1] == names[k]:
-                names[k - 1], names[k] = _number(values[k - 1], digits), _number(values[k], digits)
-    return names
+    """Write ascending values with four significant digits, more where two neighbours would not differ, or swap."""
+    digits = [4] * len(values)
+    for k in range(1, len(values)):
+        while digits[k] < 16 and _rounded(values[k - 1], digits[k - 1]) >= _rounded(values[k], digits[k]):
+            digits[k - 1] = digits[k] = 1 + max(digits[k - 1], digits[k])
+    return [_number(value, count) for value, count in zip(values, digits, strict=True)]
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _number(value: float, digits: int) -> str:
@@ -114,7 +117,9 @@ def _number(value: float, digits: int) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def arrange(items: Sequence[Item], arrows: Pairs, cells: Mapping[int, float], room: float) -> Sheet:
+def arrange(
+    items: Sequence[Item], arrows: Pairs, cells: Mapping[int, float], tails: Mapping[int, float], room: float
+) -> Sheet:
     """Give every item a cell.
 
     Parameters
@@ -125,8 +130,15 @@ def arrange(items: Sequence[Item], arrows: Pairs, cells: Mapping[int, float], ro
         Descents, as names of their ends; those between two layers are not looked at.
     cells : mapping of int to float
         Width of a cell of each layer, in points.
+    tails : mapping of int to float
+        What the label of the last item in a row may need beyond its cell, by layer, in points.
     room : float
         Width of the sheet in points, kept if every layer can have one column.
+
+    Raises
+    ------
+    ValueError
+        If there is no item.
     """
     if not items:
         raise ValueError("a sheet needs at least one item, found none")
@@ -135,12 +147,12 @@ def arrange(items: Sequence[Item], arrows: Pairs, cells: Mapping[int, float], ro
     for item in items:
         groups[level[item.name], item.layer].append(item.name)
     layers = sorted({item.layer for item in items})
-    room -= GAP * len(layers)
+    room -= sum(GAP + tails[w] for w in layers)
     layer_of = {item.name: item.layer for item in items}
     inside = {w: [a for a in arrows if layer_of[a[0]] == layer_of[a[1]] == w] for w in layers}
     count = _columns(layers, groups, cells, room, {w: len(inside[w]) for w in layers})
     lines = {
-        k: max(math.ceil(len(groups[k, w]) / count[w]) for w in layers) for k in set(level.values())
+        k: max(math.ceil(len(groups.get((k, w), ())) / count[w]) for w in layers) for k in set(level.values())
     }
     first = {k: sum(lines[j] for j in lines if j < k) for k in lines}  # lowest row of each level
     row: dict[str, int] = {}
@@ -157,12 +169,14 @@ def arrange(items: Sequence[Item], arrows: Pairs, cells: Mapping[int, float], ro
         cell = cells[w] * stretch
         for name, column in seat(table[w][::-1], count[w], inside[w]).items():
             across[name] = left + GAP / 2 + column * cell + LEAD
-        right = left + count[w] * cell + GAP
+        right = left + count[w] * cell + GAP + tails[w]
         blocks.append((w, left, right))
         left = right
     lowest = {k: min(i.value for i in items if level[i.name] == k) for k in lines}
     names_ = level_names([lowest[k] for k in sorted(lines)])
-    ticks = tuple((first[k] + (lines[k] - 1) / 2, name) for k, name in zip(sorted(lines), names_, strict=True))
+    ticks = tuple(
+        (first[k], first[k] + lines[k] - 1, name) for k, name in zip(sorted(lines), names_, strict=True)
+    )
     return Sheet(across, row, sum(lines.values()), ticks, tuple(blocks), left)
 
 
@@ -176,8 +190,14 @@ def _columns(
     """Choose the columns of each layer: one for each point of its fullest row, fewer or more as there is room."""
     full = {w: max(len(names) for (_, layer), names in groups.items() if layer == w) for w in layers}
     count = dict(full)
+    numbers = {k for k, _ in groups}
+
+    def rows(count: Mapping[int, int]) -> int:
+        return sum(max(math.ceil(len(groups.get((k, w), ())) / count[w]) for w in layers) for k in numbers)
+
     while sum(count[w] * cells[w] for w in layers) > room and max(count.values()) > 1:
-        count[max(layers, key=lambda w: (count[w], w))] -= 1
+        fewer = [count | {w: count[w] - 1} for w in layers if count[w] > 1]
+        count = min(fewer, key=lambda c: (rows(c), max(c.values())))
     while True:
         wanting = [w for w in layers if arrows[w] > 1 and count[w] < full[w] + SPARE]
         if not wanting:
@@ -255,7 +275,9 @@ def tracks(spans: Mapping[tuple[str, str], tuple[int, float, float]]) -> dict[tu
     """
     taken: dict[int, list[list[tuple[float, float]]]] = defaultdict(list)
     chosen = {}
-    for key, (row, start, end) in sorted(spans.items(), key=lambda e: (e[1][0], e[1][2], -e[1][1], e[0][0], e[0][1] != "splitting")):
+    for key, (row, start, end) in sorted(
+        spans.items(), key=lambda e: (e[1][0], e[1][2], -e[1][1], e[0][0], e[0][1] != "splitting")
+    ):
         low, high = min(start, end), max(start, end)
         track = 0
         while track < len(taken[row]) and any(low < b and a < high for a, b in taken[row][track]):

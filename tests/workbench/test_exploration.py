@@ -167,3 +167,55 @@ def test_weight_decay_has_no_embeddings() -> None:
     assert landscape.points
     assert all(edge.kind == "descent" for edge in landscape.edges)
     assert all(p.stratum == "irreducible" for p in landscape.points)
+
+
+@pytest.fixture(scope="module")
+def three() -> Landscape:
+    return explored("tanh-1d", 40, (1, 2, 3))
+
+
+def descends(landscape: Landscape, value: float, copies: tuple[int, ...]) -> tuple[set[float], set[float]]:
+    """Values reached from the split points of one width-2 minimum, and values at which runs to infinity end."""
+    sources = {
+        p.id for p in landscape.points if abs(p.value - value) < 1e-9 and p.copies == copies and not p.dead
+    }
+    assert len(sources) == 1
+    found = {e.target for e in landscape.edges if e.kind == "descent" and e.source in sources}
+    ends = {c.value for c in landscape.channels if c.source in sources and c.reason == "infinity"}
+    return {landscape[name].value for name in found}, ends
+
+
+def test_split_minima_of_width_two_descend_as_published(three: Landscape) -> None:
+    """Split B1 flows to the interpolant, one split of B2 to a local minimum, the other one into a channel to infinity."""
+    interpolant, minimum, channel = 3.6e-14, 0.003882001760, 2.3333e-4
+    for copies in ((2, 1), (1, 2)):
+        reached, ends = descends(three, B1, copies)
+        assert list(reached) == [pytest.approx(interpolant, rel=0.01)]
+        assert not ends
+    by_neuron = [descends(three, B2, copies) for copies in ((2, 1), (1, 2))]
+    assert sorted(len(reached) for reached, _ in by_neuron) == [0, 1]
+    for reached, ends in by_neuron:
+        if reached:
+            assert list(reached) == [pytest.approx(minimum, abs=1e-9)]
+        else:
+            assert all(end == pytest.approx(channel, rel=1e-3) for end in ends)
+            assert ends
+
+
+def test_strata_of_width_three(three: Landscape) -> None:
+    triple = [p for p in three.points if p.copies == (3,)]
+    assert [(p.inertia, p.manifold_dimension, p.orbit_size) for p in triple] == [(Inertia(2, 2, 5), 2, 8)]
+    assert triple[0].eigenvalues == pytest.approx(
+        (
+            -0.01327014935928,
+            -0.01327014935928,
+            0,
+            0,
+            0.06572938962265,
+            0.06572938962265,
+            0.1597282244092,
+            0.4642157515559,
+            2.236858345730,
+        ),
+        abs=1e-9,
+    )

@@ -4,8 +4,9 @@ Every form of label is a name and, smaller, an inertia: ``stacked`` (one above t
 at the right of the marker, where a cell is kept free for it; a ``free`` one takes the nearest free place, which
 ``graph_layout.place`` finds.  Sizes are measured with the Agg renderer before anything is drawn.
 
->>> small, large = (measure([Label("m1.1", (0, 0), "m1.1", "(0, 1, 2)", "black")], form)[0] for form in FORMS)
->>> small.width < large.width, small.height > large.height
+>>> label = Label("m1.1", (0, 0), "m1.1", "(0, 1, 2)", "black")
+>>> stacked, inline = (measure([label], form)[0] for form in FORMS[:2])
+>>> stacked.width < inline.width, stacked.height > inline.height
 (True, True)
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
@@ -26,7 +28,12 @@ from workbench.graph_layout import Box, place
 __all__ = ["FORMS", "MARKER", "Badge", "Form", "Label", "Size", "beside", "measure", "pixels", "write_labels"]
 
 MARKER = 3.7  # points: half the size that labels and arrows keep clear of
-GROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}  # a halo that leaves the text a text
+GROUND = {
+    "facecolor": "white",
+    "edgecolor": "none",
+    "alpha": 0.8,
+    "pad": 0.3,
+}  # a halo that leaves the text a text
 
 Pair = tuple[float, float]
 
@@ -41,8 +48,8 @@ class Form:
     marker: float
 
 
-#: The roomier form first.
-FORMS = (Form(7.0, 5.6, False, 1.0), Form(6.0, 5.2, True, 0.75))
+#: The roomiest form first.
+FORMS = (Form(7.0, 5.6, False, 1.0), Form(6.0, 5.2, True, 0.75), Form(5.5, 4.8, True, 0.65))
 GAP = 2.5  # points between name and inertia on one line
 
 
@@ -92,7 +99,9 @@ def measure(labels: Sequence[Label], form: Form) -> list[Size]:
         font = FontProperties(size=size)
         width, high, _ = pen.get_text_width_height_descent(text, font, "$" in text)
         _, line, _ = pen.get_text_width_height_descent("lp", font, False)  # type: ignore[arg-type]
-        return width / 2 + 0.5, max(high, line) / 2 + 0.5  # 144 dpi: two pixels are a point; half for rounding
+        return width / 2 + 0.5, max(
+            high, line
+        ) / 2 + 0.5  # 144 dpi: two pixels are a point; half for rounding
 
     sizes = []
     for label in labels:
@@ -146,6 +155,7 @@ def write_labels(
     edge = ax.get_window_extent()
     frame = Box(edge.x0 + 1, edge.y0 + 1, edge.x1 - 1, edge.y1 - 1)
     samples = [spot for curve in curves for spot in curve]
+    dots = np.array(samples, dtype=float).reshape(-1, 2)
     lost = 0
     for label, size in zip(labels, measure(labels, form), strict=True):
         box: Box | None = beside(ax, label, size, form)
@@ -156,10 +166,9 @@ def write_labels(
             lost += 1
             continue
         solid.append(box)
-        _write(ax, label, size, form, box, any(box.holds(*sample) for sample in samples))
+        _write(ax, label, size, form, box, _inside(box, dots) > 0)
         _leader(ax, pixels(ax, label.at), box, 10 * point)
-    pen = RendererAgg(math.ceil(ax.figure.bbox.width), math.ceil(ax.figure.bbox.height), ax.figure.get_dpi())
-    return lost + sum(not _badge(ax, pen, badge, solid, frame) for badge in badges)
+    return lost + sum(not _badge(ax, badge, solid, frame, dots) for badge in badges)
 
 
 def _write(ax: Axes, label: Label, size: Size, form: Form, box: Box, crossed: bool) -> None:
@@ -167,16 +176,16 @@ def _write(ax: Axes, label: Label, size: Size, form: Form, box: Box, crossed: bo
     point = ax.figure.get_dpi() / 72
     x, y = pixels(ax, label.at)
     left, bottom = (box.left - x) / point, (box.bottom - y) / point
-    right = left + size.width
-    middle = (left + right) / 2
-    name = (left + size.name[0] / 2 if form.one_line else middle, bottom + (0 if form.one_line else size.inertia[1]))
-    texts = [(label.text, form.name, label.colour, f"label:{label.id}", name)]
+    above = 0.0 if form.one_line else size.inertia[1]
+    texts = [(label.text, form.name, label.colour, f"label:{label.id}", left, bottom + above)]
     if label.second:
-        inertia = (right - size.inertia[0] / 2 if form.one_line else middle, bottom)
-        texts.append((label.second, form.inertia, "#444444", f"inertia:{label.id}", inertia))
-    for text, height, colour, gid, (across, up) in texts:
+        after = left + size.name[0] + GAP if form.one_line else left
+        texts.append((label.second, form.inertia, "#444444", f"inertia:{label.id}", after, bottom))
+    for text, height, colour, gid, across, up in texts:
         shift = ScaledTranslation(across / 72, up / 72, ax.figure.dpi_scale_trans)
-        artist = ax.text(*label.at, text, fontsize=height, color=colour, gid=gid, ha="center", va="bottom", zorder=6)
+        artist = ax.text(
+            *label.at, text, fontsize=height, color=colour, gid=gid, ha="left", va="bottom", zorder=6
+        )
         artist.set_transform(ax.transData + shift)
         if crossed:
             artist.set_bbox(GROUND)
@@ -190,22 +199,41 @@ def _leader(ax: Axes, start: Pair, box: Box, longest: float) -> None:
         ax.plot([x0, x1], [y0, y1], color="#999999", lw=0.5, zorder=0.5)
 
 
-def _badge(ax: Axes, pen: Any, badge: Badge, solid: list[Box], frame: Box) -> bool:
-    """Write a multiplicity on its edge, at the first free of several places along it."""
-    text = rf"${{\times}}{badge.count}$"
-    artist = ax.text(
-        0, 0, text, fontsize=6.5, color=badge.colour, ha="center", va="center", zorder=6, gid="count"
-    )
-    size = artist.get_window_extent(pen)
-    last = len(badge.curve) - 1
-    for share in (0.5, 0.4, 0.6, 0.33, 0.67, 0.25, 0.75, 0.18, 0.82, 0.12, 0.88, 0.45, 0.55, 0.29, 0.71):
-        x, y = badge.curve[round(share * last)]
-        box = Box(x - size.width / 2, y - size.height / 2, x + size.width / 2, y + size.height / 2)
-        if box.within(frame) and not any(box.meets(other) for other in solid):
-            across, up = ax.transData.inverted().transform((x, y))
-            artist.set_position((float(across), float(up)))
-            artist.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.9})
-            solid.append(box)
-            return True
-    artist.remove()
-    return False
+def _badge(ax: Axes, badge: Badge, solid: list[Box], frame: Box, samples: Any) -> bool:
+    """Write a multiplicity on its edge where it is free and fewest other edges pass; False if it is free nowhere.
+
+    Edges with one target come together there, so the half near the source is tried first.  On an edge that is
+    hardly longer than the number is high, the number stands beside it.
+    """
+    text = f"×{badge.count}"
+    point = ax.figure.get_dpi() / 72
+    size = measure([Label("", (0.0, 0.0), "", text, "")], Form(1.0, 6.0, True, 1.0))[0].inertia
+    half, high = size[0] / 2 * point, size[1] / 2 * point
+    curve = np.asarray(badge.curve)
+    last = len(curve) - 1
+    short = math.dist(badge.curve[0], badge.curve[-1]) < 7 * high
+    asides = (-half - 1.5 * point, half + 1.5 * point) if short else (0.0,)
+    best: tuple[int, float, float, Box] | None = None
+    for share in (0.36, 0.42, 0.3, 0.48, 0.24, 0.54, 0.6, 0.18, 0.66, 0.72, 0.78, 0.14, 0.84, 0.5):
+        for aside in asides:
+            x, y = float(curve[round(share * last), 0]) + aside, float(curve[round(share * last), 1])
+            box = Box(x - half, y - high, x + half, y + high)
+            if not box.within(frame) or any(box.meets(other) for other in solid):
+                continue
+            hits = _inside(box, samples) - _inside(box, curve)
+            if best is None or hits < best[0]:
+                best = hits, x, y, box
+    if best is None:
+        return False
+    _, x, y, box = best
+    solid.append(box)
+    across, up = ax.transData.inverted().transform((x, y))
+    ax.text(float(across), float(up), text, fontsize=6, color=badge.colour, ha="center", va="center", zorder=6,
+            gid="count", bbox=GROUND)  # fmt: skip
+    return True
+
+
+def _inside(box: Box, samples: Any) -> int:
+    """Count the points, an array (n, 2), inside a box."""
+    x, y = samples[:, 0], samples[:, 1]
+    return int(((x >= box.left) & (x <= box.right) & (y >= box.bottom) & (y <= box.top)).sum())
