@@ -1,49 +1,35 @@
-r"""Activations: one short entry each; derivatives, parity and homogeneity follow by derivation.
+r"""Activations: one short entry each; what a derivation needs of them follows from the formula.
 
 >>> REGISTRY["tanh"].derivative(1), REGISTRY["tanh"].parity.name, REGISTRY["relu"].homogeneity_degree
 (1 - tanh(z)**2, 'odd', 1)
+>>> activation("leaky_relu(1/10)").lipschitz.value, REGISTRY["softplus"].affine_parity.slope
+(1, -1)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from types import MappingProxyType
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
-from sympy import (
-    Abs,
-    DiracDelta,
-    Expr,
-    Max,
-    Min,
-    Piecewise,
-    Rational,
-    S,
-    Symbol,
-    cos,
-    default_sort_key,
-    erf,
-    exp,
-    expand,
-    limit,
-    sign,
-    simplify,
-    sin,
-    sqrt,
-    sympify,
-    tanh,
-)
+from sympy import Abs, Expr, Max, Min, Piecewise, Rational, S, Symbol, expand, limit, sign, simplify, sympify
 
+from derivations.almost_everywhere import derivative_almost_everywhere, with_value_at_kink, without_max
 from derivations.claim import Status
-from derivations.decide import Decision, identically_zero
+from derivations.decide import Decision, Finding, identically_zero
 from derivations.errors import FormulaError
-from derivations.functions import relu, sigmoid, softplus, step
+from derivations.functions import relu, step
+from derivations.registry import ALIASES, ENTRIES, FAMILIES, from_family, split_call
+
+if TYPE_CHECKING:
+    from derivations.activation_properties import AffineParity, HalfLine
 
 __all__ = [
     "REGISTRY",
     "Activation",
     "Parity",
+    "Registry",
     "Z",
     "activation",
     "derivative_almost_everywhere",
@@ -68,6 +54,8 @@ class Parity:
 class Activation:
     r"""A scalar activation :math:`\sigma`.
 
+    Everything beyond the four fields is derived when asked for, and kept.
+
     Parameters
     ----------
     name : str
@@ -90,17 +78,18 @@ class Activation:
 
         Higher derivatives are 0 at a kink as far as they come from the jump of the first.
         """
-        if order == 0:
-            return without_max(self.expr)
-        first = derivative_almost_everywhere(self.expr, Z)
-        out = _with_value_at_kink(first, self.kink)
-        for _ in range(order - 1):
-            out = derivative_almost_everywhere(out, Z)
-        return out
+        return _derivative(self.expr, self.kink, order)
 
     def apply(self, orders: tuple[int, ...], argument: Expr) -> Expr:
         r"""Return :math:`\sigma^{(orders[0])}(argument)`; the form ``derivations.generic.bind`` asks for."""
         return self.derivative(orders[0]).subs(Z, argument)
+
+    @cached_property
+    def formula_tex(self) -> str:
+        r"""LaTeX of :math:`\sigma(z)`."""
+        from derivations.latex import latex
+
+        return latex(self.expr)
 
     @cached_property
     def parity(self) -> Parity:
@@ -113,6 +102,13 @@ class Activation:
             return Parity("even", 1, odd, even)
         name = "none" if odd.refuted and even.refuted else "undecided"
         return Parity(name, 0, odd, even)
+
+    @cached_property
+    def affine_parity(self) -> AffineParity:
+        r"""Parity up to an affine part, :math:`\sigma(-z) = s\,\sigma(z) + \alpha + \beta z`."""
+        from derivations.activation_properties import affine_parity
+
+        return affine_parity(self)
 
     @cached_property
     def homogeneity(self) -> tuple[Expr | None, Decision]:
@@ -138,6 +134,13 @@ class Activation:
         return self.homogeneity[0]
 
     @cached_property
+    def half_lines(self) -> tuple[HalfLine, HalfLine]:
+        r"""Homogeneity for z > 0 and for z < 0: :math:`\sigma(\pm t) = c_\pm t^{p_\pm}` for all t > 0."""
+        from derivations.activation_properties import half_line
+
+        return half_line(self, 1), half_line(self, -1)
+
+    @cached_property
     def value_at_zero(self) -> Expr:
         """Exact value at 0, by limit where the formula is not defined there."""
         value = self.expr.subs(Z, 0)
@@ -148,90 +151,129 @@ class Activation:
         """True where no kink function occurs in the formula (relu, step, Abs, sign, Max, Min); None otherwise."""
         return None if self.expr.has(relu, step, Abs, sign, Max, Min, Piecewise) else True
 
+    @cached_property
+    def breaks(self) -> Finding:
+        """Points where some derivative jumps: a tuple of ``derivations.cells.Break``, proved complete or undecided."""
+        from derivations.activation_properties import breaks
 
-def without_max(expr: Expr) -> Expr:
-    """Write Max and Min with relu, whose derivative is a step; Heaviside has no stated value at 0.
+        return breaks(self)
 
-    >>> from sympy import Max
-    >>> without_max(Max(Z, Z / 10))
-    z/10 + relu(9*z/10)
+    @cached_property
+    def analytic(self) -> Finding:
+        """Whether sigma is real-analytic on the whole line; refuted by a break."""
+        from derivations.activation_properties import analytic
+
+        return analytic(self)
+
+    @cached_property
+    def multiplicity(self) -> Finding:
+        r"""Smallest p >= 1 with :math:`\sigma^{(p)}(0) \neq 0`; refuted where sigma is not that smooth at 0."""
+        from derivations.activation_properties import multiplicity
+
+        return multiplicity(self)
+
+    @cached_property
+    def period(self) -> Finding:
+        """A period T > 0, the smallest that SymPy finds."""
+        from derivations.activation_properties import period
+
+        return period(self)
+
+    @cached_property
+    def shift_rate(self) -> Finding:
+        r"""The rate k of :math:`\sigma(z + s) = e^{ks} \sigma(z)`."""
+        from derivations.activation_properties import shift_rate
+
+        return shift_rate(self)
+
+    @cached_property
+    def tails(self) -> tuple[Finding, Finding]:
+        r"""Behaviour at :math:`-\infty` and at :math:`+\infty`: values are ``derivations.activation_bounds.Tail``."""
+        from derivations.activation_bounds import tail
+
+        return tail(self, -1), tail(self, 1)
+
+    @cached_property
+    def lipschitz(self) -> Finding:
+        r"""Best Lipschitz constant of sigma, :math:`\sup |\sigma'|`; refuted where it is infinite."""
+        from derivations.activation_bounds import lipschitz
+
+        return lipschitz(self, 0)
+
+    @cached_property
+    def lipschitz_derivative(self) -> Finding:
+        r"""Best Lipschitz constant of sigma', :math:`\sup |\sigma''|`; refuted where it is infinite."""
+        from derivations.activation_bounds import lipschitz
+
+        return lipschitz(self, 1)
+
+
+@cache
+def _derivative(expr: Expr, kink: Expr, order: int) -> Expr:
+    if order < 0:
+        raise ValueError(f"the order of a derivative is 0, 1, 2, ...; got {order}")
+    if order == 0:
+        return without_max(expr)
+    if order == 1:
+        return with_value_at_kink(derivative_almost_everywhere(expr, Z), Z, kink)
+    return derivative_almost_everywhere(_derivative(expr, kink, order - 1), Z)
+
+
+class Registry(Mapping[str, Activation]):
+    """Activations by name; built when asked for.  ``leaky_relu(1/10)`` is a name as well, though not listed.
+
+    >>> REGISTRY["swish"].name, REGISTRY["monomial(4)"].expr, "monomial(4)" in REGISTRY, "monomial(z)" in REGISTRY
+    ('silu', z**4, True, False)
     """
-    if not expr.has(Max, Min):
-        return expr
 
-    def largest(*arguments: Expr) -> Expr:
-        out = arguments[0]
-        for argument in arguments[1:]:
-            out = out + relu(argument - out)
-        return out
+    def __init__(self) -> None:
+        self._built: dict[str, Activation] = {}
 
-    def smallest(*arguments: Expr) -> Expr:
-        return -largest(*[-argument for argument in arguments])
+    def __getitem__(self, name: str) -> Activation:
+        """Return the activation of this name.
 
-    ordered = expr.replace(Max, lambda *u: largest(*sorted(u, key=default_sort_key)))
-    return ordered.replace(Min, lambda *u: smallest(*sorted(u, key=default_sort_key)))
+        Raises
+        ------
+        KeyError
+            If there is none.
+        FormulaError
+            If it is a member of a family with parameters that the family does not take.
+        """
+        if name not in self._built:
+            self._built[name] = self._build(name)
+        return self._built[name]
 
+    def _build(self, name: str) -> Activation:
+        if name in ALIASES:
+            return self[ALIASES[name]]
+        if name in ENTRIES:
+            entry = ENTRIES[name]
+            return Activation(name, entry.formula(Z), entry.tex)
+        call = split_call(name)
+        if call is None:
+            raise KeyError(name)
+        full, expr = from_family(Z, *call)
+        return self._built.setdefault(full, Activation(full, expr))
 
-def derivative_almost_everywhere(expr: Expr, symbol: Symbol) -> Expr:
-    """Differentiate where the derivative exists: a jump has derivative 0, not a Dirac distribution.
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is an activation of this name."""
+        try:
+            return isinstance(name, str) and self[name] is not None
+        except (KeyError, FormulaError):
+            return False
 
-    >>> derivative_almost_everywhere(sign(Z) * Z**2, Z)
-    2*z*sign(z)
-    """
-    return without_max(expr).diff(symbol).replace(DiracDelta, lambda *_: S.Zero)
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names without parameters."""
+        yield from ENTRIES
+        yield from ALIASES
 
-
-def _with_value_at_kink(first: Expr, kink: Expr) -> Expr:
-    """Choose the values of the steps at their jumps so that the first derivative at 0 is ``kink``.
-
-    At 0 the derivative is affine in the common value c of the steps that jump there: alpha + beta c = kink.
-    """
-    steps = [u for u in first.atoms(step) if u.args[1] == 0]
-    steps += [sign(u.args[0]) for u in first.atoms(sign)]
-    if not steps:
-        return first
-    c = Symbol("c", real=True)
-
-    def marked(u: Expr, value: Expr = S.Zero) -> Expr:
-        return step(u, c) if value == 0 else step(u, value)
-
-    general = first.replace(step, marked).replace(sign, lambda u: 2 * step(u, c) - 1)
-    at_zero = expand(general.subs(Z, 0))
-    beta = at_zero.diff(c)
-    if beta == 0 or beta.has(c) or beta.has(S.NaN, S.ComplexInfinity):
-        return first.replace(step, lambda u, value: step(u, kink) if value == 0 else step(u, value))
-    value = (kink - at_zero.subs(c, 0)) / beta
-    if value == Rational(1, 2):  # sign(0) = 0 already is the mean of the two sides
-        return first.replace(step, lambda u, old: step(u, value) if old == 0 else step(u, old))
-    return general.subs(c, value)
-
-
-def _entry(name: str, expr: Expr, tex: str = r"\sigma") -> tuple[str, Activation]:
-    return name, Activation(name, sympify(expr, strict=True), tex)
+    def __len__(self) -> int:
+        """Count the names without parameters."""
+        return len(ENTRIES) + len(ALIASES)
 
 
 #: Registered activations by name.
-REGISTRY: Mapping[str, Activation] = MappingProxyType(
-    dict(
-        [
-            _entry("linear", Z, r"\operatorname{id}"),
-            _entry("relu", relu(Z), r"\operatorname{relu}"),
-            _entry("abs", Abs(Z), r"\operatorname{abs}"),
-            _entry("quadratic", Z**2),
-            _entry("cubic", Z**3),
-            _entry("tanh", tanh(Z), r"\tanh"),
-            _entry("sigmoid", sigmoid(Z), r"\operatorname{sigmoid}"),
-            _entry("softplus", softplus(Z), r"\operatorname{softplus}"),
-            _entry("erf", erf(Z), r"\operatorname{erf}"),
-            _entry("gelu", Z * (1 + erf(Z / sqrt(2))) / 2, r"\operatorname{gelu}"),
-            _entry("silu", Z * sigmoid(Z), r"\operatorname{silu}"),
-            _entry("sin", sin(Z), r"\sin"),
-            _entry("cos", cos(Z), r"\cos"),
-            _entry("gaussian", exp(-(Z**2) / 2)),
-            _entry("exp", exp(Z), r"\exp"),
-        ]
-    )
-)
+REGISTRY = Registry()
 
 
 def activation(text: str, *, kink: Expr | int = 0) -> Activation:
@@ -240,36 +282,36 @@ def activation(text: str, *, kink: Expr | int = 0) -> Activation:
     Parameters
     ----------
     text : str
-        A registered name or a formula such as ``"z*(1 + erf(z/sqrt(2)))/2"``; parsed by a whitelist, never evaluated.
+        A registered name, one with exact parameters such as ``"leaky_relu(1/10)"``, or a formula such as
+        ``"z*(1 + erf(z/sqrt(2)))/2"``; parsed by a whitelist, never evaluated.
     kink : number
         Stated derivative at a kink of relu type.
 
     Raises
     ------
     FormulaError
-        If the text is neither; the message names the nearest registered activation.
+        If the text is none of these; the message names the nearest registered activation.
 
     Examples
     --------
-    >>> activation("z/(1 + z**2)").parity.name
-    'odd'
+    >>> activation("z/(1 + z**2)").parity.name, activation("polynomial(0, 1, 1/2)").expr
+    ('odd', z**2/2 + z)
     """
     from difflib import get_close_matches
 
     from derivations.formula import parse_formula
 
-    if text in REGISTRY:
+    stated = sympify(kink, strict=True)
+    try:
         found = REGISTRY[text]
-        return (
-            found if kink == 0 else Activation(found.name, found.expr, found.tex, sympify(kink, strict=True))
-        )
+    except KeyError:
+        pass
+    else:
+        return found if stated == 0 else Activation(found.name, found.expr, found.tex, stated)
     if text.isidentifier() and text != "z":
-        near = get_close_matches(text, REGISTRY, n=1)
+        near = get_close_matches(text, [*REGISTRY, *FAMILIES], n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise FormulaError(
-            f"unknown activation '{text}'{hint} Registered: {', '.join(REGISTRY)}; or give a formula in z"
-        )
+        known = ", ".join([*REGISTRY, *(family.usage for family in FAMILIES.values())])
+        raise FormulaError(f"unknown activation '{text}'{hint} Registered: {known}; or give a formula in z")
     expr = parse_formula(text, {"z": Z})
-    return Activation(
-        text, expand(expr) if expr.is_polynomial(Z) else expr, r"\sigma", sympify(kink, strict=True)
-    )
+    return Activation(text, expand(expr) if expr.is_polynomial(Z) else expr, r"\sigma", stated)

@@ -30,9 +30,12 @@ from sympy import Add, Expr, Integer, Mul
 
 from derivations.derivation import Derivation, Equation
 from derivations.explicit import explicit
+from derivations.gauss_newton import derive_gauss_newton
 from derivations.indexed import isum
+from derivations.jacobian import derive_jacobian
 from derivations.latex import latex
 from derivations.latex_names import Partial
+from derivations.output_dynamics import derive_output_dynamics
 from derivations.problem import Problem
 from derivations.second_order import derive_hessian, derive_ntk
 from derivations.vocabulary import assemble, bound_loss, dot, entry, expanded
@@ -174,7 +177,20 @@ DERIVERS: dict[str, Callable[[Problem], Derivation]] = {
     "hessian": derive_hessian,
     "critical-equations": derive_critical_equations,
     "ntk": derive_ntk,
+    "jacobian": derive_jacobian,
+    "gauss-newton": derive_gauss_newton,
+    "output-dynamics": derive_output_dynamics,
 }
 
-#: The derivations of this module.
-WHATS = ("gradient-flow", "gradient", "hessian", "critical-equations", "ntk", "risk")
+#: The derivations that exist for every problem; the others need an assumption and say which.
+WHATS = (
+    "gradient-flow",
+    "gradient",
+    "hessian",
+    "critical-equations",
+    "ntk",
+    "risk",
+    "jacobian",
+    "gauss-newton",
+    "output-dynamics",
+)

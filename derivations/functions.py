@@ -59,6 +59,7 @@ class relu(Function):
     """Positive part ``relu(z) = max(0, z)``; derivative ``step(z, 0)``, the value at the kink being a convention."""
 
     is_real = True
+    is_nonnegative = True
 
     @classmethod
     def eval(cls, z: Expr) -> Expr | None:
@@ -85,6 +86,7 @@ class sigmoid(Function):
     """Logistic function ``sigmoid(z) = 1/(1 + exp(-z))``; derivative ``sigmoid (1 - sigmoid)``."""
 
     is_real = True
+    is_positive = True
 
     @classmethod
     def eval(cls, z: Expr) -> Expr | None:
@@ -116,6 +118,7 @@ class softplus(Function):
     """``softplus(z) = log(1 + exp(z))``; derivative ``sigmoid(z)``."""
 
     is_real = True
+    is_positive = True
 
     @classmethod
     def eval(cls, z: Expr) -> Expr | None:
@@ -141,6 +144,7 @@ class sech2(Function):
     """Squared hyperbolic secant ``sech2(z) = 1/cosh(z)^2 = tanh'(z)``, free of the cancellation in ``1 - tanh^2``."""
 
     is_real = True
+    is_positive = True
 
     @classmethod
     def eval(cls, z: Expr) -> Expr | None:

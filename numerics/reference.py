@@ -20,8 +20,9 @@ Activations and losses given as formulas have no entry in the dictionaries below
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -33,6 +34,7 @@ __all__ = ["ACTIVATIONS", "LOSSES", "Reference", "finite_difference_gradient"]
 
 Scalar = Callable[[Tensor], Tensor]
 PerOutput = Callable[[Tensor, Tensor], Tensor]
+Activation = Callable[[Tensor, float], Tensor]
 
 
 def _relu(z: Tensor, kink: float) -> Tensor:
@@ -44,8 +46,7 @@ def _abs(z: Tensor, kink: float) -> Tensor:
     return torch.where(z == 0, kink * z, torch.where(z > 0, z, -z))
 
 
-#: Activations sigma(z) with the stated derivative at a kink, where there is one.
-ACTIVATIONS: Final[Mapping[str, Callable[[Tensor, float], Tensor]]] = MappingProxyType(
+_PLAIN: Final[Mapping[str, Activation]] = MappingProxyType(
     {
         "linear": lambda z, kink: z,
         "relu": _relu,
@@ -62,8 +63,59 @@ ACTIVATIONS: Final[Mapping[str, Callable[[Tensor, float], Tensor]]] = MappingPro
         "cos": lambda z, kink: torch.cos(z),
         "gaussian": lambda z, kink: torch.exp(-z * z / 2),
         "exp": lambda z, kink: torch.exp(z),
+        "softsign": lambda z, kink: z / (1 + z.abs()),
+        "rational": lambda z, kink: z / (1 + z * z),
+        "swish": lambda z, kink: torch.nn.functional.silu(z),
+        "erf_gelu": lambda z, kink: torch.nn.functional.gelu(z),
     }
 )
+
+
+def _leaky_relu(z: Tensor, kink: float, g: float) -> Tensor:
+    return torch.where(z == 0, kink * z, torch.where(z > 0, z, g * z))
+
+
+def _polynomial(z: Tensor, kink: float, *coefficients: float) -> Tensor:
+    value = torch.zeros_like(z)
+    for c in reversed(coefficients):
+        value = value * z + c
+    return value
+
+
+_WITH_PARAMETERS: Final[Mapping[str, Callable[..., Tensor]]] = MappingProxyType(
+    {
+        "leaky_relu": _leaky_relu,
+        "relu_power": lambda z, kink, p: torch.where(z > 0, z ** int(p), torch.zeros_like(z)),
+        "monomial": lambda z, kink, p: z ** int(p),
+        "polynomial": _polynomial,
+    }
+)
+
+
+class _Activations(Mapping[str, Activation]):
+    """The plain names, and names with rational parameters such as ``leaky_relu(1/10)``."""
+
+    def __getitem__(self, name: str) -> Activation:
+        if name in _PLAIN:
+            return _PLAIN[name]
+        family, _, rest = name.partition("(")
+        if family not in _WITH_PARAMETERS or not rest.endswith(")"):
+            raise KeyError(name)
+        try:
+            parameters = [float(Fraction(part.strip())) for part in rest[:-1].split(",")]
+        except ValueError as error:
+            raise KeyError(name) from error
+        return lambda z, kink: _WITH_PARAMETERS[family](z, kink, *parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLAIN)
+
+    def __len__(self) -> int:
+        return len(_PLAIN)
+
+
+#: Activations sigma(z) with the stated derivative at a kink, where there is one.
+ACTIVATIONS: Final[Mapping[str, Activation]] = _Activations()
 
 #: Losses per sample and output, ell(f, y); the margin belongs to ``linear_hinge`` alone.
 LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor, float], Tensor]]] = MappingProxyType(
@@ -134,7 +186,7 @@ class Reference:
     def __post_init__(self) -> None:
         _member("kind", self.kind, ("two_layer", "deep"))
         _member("reduction", self.reduction, ("mean", "sum"))
-        if isinstance(self.activation, str):
+        if isinstance(self.activation, str) and self.activation not in ACTIVATIONS:
             _member("activation", self.activation, tuple(ACTIVATIONS))
         if isinstance(self.loss, str):
             _member("loss", self.loss, tuple(LOSSES))

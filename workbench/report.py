@@ -263,9 +263,9 @@ def _graph(content: ReportContent, blocks: tuple[Block, ...]) -> _Section:
     if not content.points:
         return _Section("graph", blocks, after=(Tex("There are no critical points to draw."),))
     caption = Tex(
-        r"The landscape as a graph. Critical points stand in layers by width, at the height of their loss; below "
-        r"each name is the inertia $(n_-, n_0, n_+)$. Points of equal loss stand side by side. "
-        r"Edges that occur several times carry their number."
+        r"The landscape as a graph. Critical points of equal loss share a row; rows stand in the order of their losses, "
+        r"not to scale; columns are widths. Beside each name is the inertia $(n_-, n_0, n_+)$. Grey lines are embeddings, "
+        r"arrows are descents; those to one target share a colour. Edges that occur several times carry their number."
     )
     if any(abs(point.value) <= ZERO_VALUE for point in content.points):
         caption = Tex(rf"{caption} Losses up to {number(ZERO_VALUE, 1)} are drawn at 0.")
