@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(PIP_FLAGS)
 STUDIES := tanh-1d iris
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench docs clean
+.PHONY: help demo test test-slow lint bench docs pictures clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint       ruff and mypy only'
 	@echo 'make bench      run the scripts in benchmarks/ and rewrite docs/benchmarks.md'
 	@echo 'make docs       build the documentation into docs/_build'
+	@echo 'make pictures   draw the pictures of the README into docs/images (needs TeX and poppler-utils)'
 	@echo 'make clean      remove what the targets above wrote, except $(VENV)'
 
 demo: $(VENV)/.installed
@@ -59,6 +60,9 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
 	@echo 'Open docs/_build/index.html'
+
+pictures: $(VENV)/.installed
+	$(BIN)/python docs/pictures.py
 
 # The stamps: installing again is needed only when pyproject.toml changed, because the install is editable.
 $(VENV)/.installed: pyproject.toml

@@ -28,7 +28,9 @@ from difflib import get_close_matches
 
 from sympy import Add, Expr, Integer, Mul
 
+from derivations.coordinates import derive_balanced, derive_norm_direction, derive_per_neuron
 from derivations.derivation import Derivation, Equation
+from derivations.euler import derive_euler
 from derivations.explicit import explicit
 from derivations.gauss_newton import derive_gauss_newton
 from derivations.indexed import isum
@@ -38,6 +40,7 @@ from derivations.latex_names import Partial
 from derivations.output_dynamics import derive_output_dynamics
 from derivations.problem import Problem
 from derivations.second_order import derive_hessian, derive_ntk
+from derivations.small_weights import derive_small_weights
 from derivations.vocabulary import assemble, bound_loss, dot, entry, expanded
 
 __all__ = ["DERIVERS", "WHATS", "Derivation", "Equation", "derive", "explicit"]
@@ -180,6 +183,11 @@ DERIVERS: dict[str, Callable[[Problem], Derivation]] = {
     "jacobian": derive_jacobian,
     "gauss-newton": derive_gauss_newton,
     "output-dynamics": derive_output_dynamics,
+    "per-neuron": derive_per_neuron,
+    "norm-direction": derive_norm_direction,
+    "balanced": derive_balanced,
+    "euler": derive_euler,
+    "small-weights": derive_small_weights,
 }
 
 #: The derivations that exist for every problem; the others need an assumption and say which.
