@@ -226,13 +226,11 @@ class Analysis:
     def report(self, directory: str | Path, *, pdf: bool = True) -> ReportFiles:
         """Write LaTeX source, figures, JSON and, where a TeX is installed, the PDF into ``directory``."""
         from workbench.claims import VERIFY_WEIGHT
-        from workbench.content import REPORT_WEIGHT, content
-        from workbench.report import write_report
+        from workbench.content import content
+        from workbench.report import WEIGHT, write_report
 
-        self._plan(1 + VERIFY_WEIGHT + REPORT_WEIGHT)
-        filled = content(self)
-        with self.progress.stage("writing the report", REPORT_WEIGHT):
-            return write_report(filled, directory, pdf=pdf, progress=self.progress)
+        self._plan(1 + VERIFY_WEIGHT + WEIGHT)
+        return write_report(content(self), directory, pdf=pdf, progress=self.progress)
 
     def _plan(self, total: float) -> None:
         """Announce the stages to come, once: a landscape has weight 1."""

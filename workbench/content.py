@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from workbench.analysis import Analysis
     from workbench.landscape import Landscape
 
-__all__ = ["REPORT_WEIGHT", "content"]
+__all__ = ["content"]
 
 #: Most parameters of a network whose flow is also written out parameter by parameter.
 EXPLICIT_PARAMETERS = 12
-#: Share of the run time, where a landscape has weight 1.
-REPORT_WEIGHT = 0.15
 LIBRARIES = ("sympy", "torch", "networkx", "matplotlib")
 
 

@@ -33,6 +33,8 @@ from workbench.tex import Tex, compile_pdf, escape, number
 __all__ = ["Block", "DataSummary", "ReportContent", "ReportFiles", "render", "write_report"]
 
 NAME = "report"
+#: Share of the run time, where a landscape has weight 1.
+WEIGHT = 0.15
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
@@ -127,7 +129,11 @@ def write_report(
     source = render(content)
     numbers = json.dumps(content.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     drawn = [(folder / figure.path, figure.draw) for section in sections for figure in section.figures]
-    with progress.stage("report") if progress is not None else nullcontext(_quiet) as update:
+    with (
+        progress.stage("writing the report", WEIGHT)
+        if progress is not None
+        else nullcontext(_quiet) as update
+    ):
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for done, (path, draw) in enumerate(drawn):
             update(0.4 * done / len(drawn), f"figure {path.name}")

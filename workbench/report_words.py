@@ -140,6 +140,9 @@ def verdicts(claims: Sequence[Claim]) -> Tex:
     parts.append(f"{found[Status.REFUTED] or 'none'} refuted")
     if len(claims) == 1:
         return Tex(f"The one claim checked is {VERDICTS[claims[0].status]}.")
+    first = "is" if parts[0].startswith("1 ") else "are"
+    head, rest = parts[0].split(" ", 1)
+    parts[0] = f"{head} {first} {rest}"
     return Tex(f"Of {len(claims)} claims checked, {listed(parts)}.")
 
 

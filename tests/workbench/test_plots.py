@@ -349,9 +349,16 @@ def test_channels_that_level_off_together_have_one_end() -> None:
     assert seconds["inertia:end 1 infinity 0.2505"] == "0.2505"
 
 
-def test_the_star_has_ten_ends(star_landscape: Any, star_axes: Axes) -> None:
+def test_many_ends_of_a_width_become_one_with_their_range(star_landscape: Any, star_axes: Axes) -> None:
+    """Of the star's ten levels three belong to width 1 and are drawn; the seven of width 2 are too many."""
     assert len(star_landscape.channels) == 400
-    assert sum(node.startswith("end") for node in markers(star_axes)) == 10
+    assert sum(node.startswith("end 1 ") for node in markers(star_axes)) == 3
+    assert sum(node.startswith("end 2 ") for node in markers(star_axes)) == 1
+    (text,) = [t.get_text() for t in star_axes.texts if (t.get_gid() or "").startswith("inertia:end 2 ")]
+    low, high = (float(part) for part in text.split(" … "))
+    values = [c.value for c in star_landscape.channels if c.width == 2]
+    assert low == pytest.approx(min(values), rel=1e-3)
+    assert high == pytest.approx(max(values), rel=1e-3)
 
 
 def test_a_level_on_several_rows_keeps_them_together(large_landscape: Any, large_axes: Axes) -> None:

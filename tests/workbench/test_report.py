@@ -86,7 +86,7 @@ def test_the_abstract_counts_what_is_there(report_content: ReportContent) -> Non
     assert "Three splitting embeddings, 1 null embedding and 6 descents join them" in text
     assert "1 more descent escapes to infinity; 1 more descent could not be resolved." in text
     assert text.endswith(
-        "Of 4 claims checked, 1 proved symbolically, 1 supported numerically, 1 undecided and 1 refuted."
+        "Of 4 claims checked, 1 is proved symbolically, 1 supported numerically, 1 undecided and 1 refuted."
     )
     fewer = dataclasses.replace(
         report_content, points=report_content.points[:2], edges=(), channels=(), claims=()
@@ -105,7 +105,7 @@ def test_the_abstract_counts_what_is_there(report_content: ReportContent) -> Non
 
 def test_doubt_is_put_into_words(report_content: ReportContent) -> None:
     proved = Claim("a", "", "$1 = 1$", status=Status.PROVED)
-    assert verdicts([proved, proved]) == "Of 2 claims checked, 2 proved symbolically and none refuted."
+    assert verdicts([proved, proved]) == "Of 2 claims checked, 2 are proved symbolically and none refuted."
     assert completeness(report_content).startswith("Nothing shows that the list is complete (no bound")
     for status, words in (("PROVED", "is proved to be complete"), ("SUPPORTED", "not a proof")):
         stated = dataclasses.replace(report_content, landscape_json={"completeness": {"status": status}})

@@ -21,6 +21,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -47,6 +48,7 @@ KINDS = {  # marker, size in points, colour
 EMBEDDINGS: dict[str, Any] = {"splitting": "-", "null": (0, (3.5, 1.8)), "lifting": (0, (1, 1.2))}  # dashes
 DESCENTS = ("#117733", "#332288", "#882255", "#AA7700", "#33998A")  # in turn, by target
 ENDS_AGREE = 1e-3  # where a run levels off is known no better
+MOST_ENDS = 6  # levels at which descents of one width and reason end, from where on they are drawn as one
 MANY_DESCENTS = 60  # arrows, from where on they are thin, and numbers below 3 are left out
 LEFT, BOTTOM, TOP, RIGHT = 0.92, 0.96, 0.16, 0.1  # inches around the axes
 TALLEST = 7.8  # inches: a page with a caption
@@ -171,23 +173,30 @@ def _kind(point: CriticalPoint) -> tuple[str, str, str]:
 def _channel_ends(
     channels: Sequence[Channel], widths: Mapping[str, int]
 ) -> tuple[list[_Node], list[tuple[str, str]]]:
-    """Make one end for the channels of a width and a reason that level off at the same loss.
+    """Make one end for the channels of a width and a reason that level off at the same loss, or one for all of them.
 
     It stands at the lowest of their values, which is the nearest to the limit that they all approach from above.
     """
     found = levels([channel.value for channel in channels], ENDS_AGREE)
     lowest: dict[int, float] = {}
+    groups: dict[tuple[int, str], dict[int, list[Channel]]] = defaultdict(lambda: defaultdict(list))
     for level, channel in zip(found, channels, strict=True):
         lowest[level] = min(channel.value, lowest.get(level, math.inf))
-    groups: dict[tuple[int, int, str], list[str]] = defaultdict(list)
-    for level, channel in zip(found, channels, strict=True):
-        groups[widths[channel.source], level, channel.reason].append(channel.source)
+        groups[widths[channel.source], channel.reason][level].append(channel)
     ends, links = [], []
-    for (width, level, reason), sources in sorted(groups.items()):
-        name = f"end {width} {reason} {lowest[level]!r}"
-        sign = "∞" if reason == "infinity" else "?"
-        ends.append(_Node(name, width, lowest[level], "end", sign, level_names([lowest[level]])[0], reason))
-        links += [(source, name) for source in sources]
+    for (width, reason), by_level in sorted(groups.items()):
+        # Many levels of one kind would drown the critical points: they become one end, with the range of its values.
+        every = [(lowest[level], group) for level, group in sorted(by_level.items())]
+        if len(every) > MOST_ENDS:
+            every = [(min(low for low, _ in every), list(chain.from_iterable(group for _, group in every)))]
+        for low, group in every:
+            high = max(channel.value for channel in group)
+            text = level_names([low])[0]
+            if high - low > ENDS_AGREE * high:
+                text = f"{text} … {level_names([high])[0]}"
+            name = f"end {width} {reason} {low!r}"
+            ends.append(_Node(name, width, low, "end", "∞" if reason == "infinity" else "?", text, reason))
+            links += [(channel.source, name) for channel in group]
     return ends, links
 
 
