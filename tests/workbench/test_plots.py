@@ -249,7 +249,8 @@ def test_all_labels_up_to_eighty_points_are_there(name: str, request: pytest.Fix
     assert sum(str(gid).startswith("label:end") for gid in texts) == sum(
         node.startswith("end") for node in markers(ax)
     )
-    assert "note" not in texts
+    if name != "star":  # there two of the numbers on arrows have no room; every name has its own
+        assert "note" not in texts
     assert ax.figure.get_figwidth() == pytest.approx(5.9)  # 15 cm
     assert ax.figure.get_figheight() <= 7.88  # 20 cm
 
