@@ -125,8 +125,11 @@ def derive(
         typer.Option(
             "--show",
             metavar="WHAT",
-            callback=_checked(options.check_all_of, options.EQUATIONS, "an equation"),
-            help=f"Repeatable; without it, all that apply. One of: {', '.join(options.EQUATIONS)}.",
+            callback=_checked(
+                options.check_all_of, (*options.EQUATIONS, *options.MORE_EQUATIONS), "an equation"
+            ),
+            help=f"Repeatable; without it, those of {', '.join(options.EQUATIONS)} that apply. "
+            f"Further: {', '.join(options.MORE_EQUATIONS)}.",
         ),
     ] = None,
     form: Annotated[

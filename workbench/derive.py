@@ -1,6 +1,8 @@
 r"""What ``workbench derive --show`` prints: equations by name, and statements with their proofs.
 
->>> from derivations.problem import Problem
+>>> from derivations.errors import AssumptionError
+from derivations.kkt import kkt
+from derivations.problem import Problem
 >>> problem = Problem.two_layer("tanh", "square")
 >>> [str(s.status) for s in derive(problem, "embedding").statements][:2]
 ['PROVED', 'PROVED']
@@ -23,22 +25,12 @@ from derivations.splitting_law import splitting_law
 from derivations.statement import Statement
 from derivations.symmetry import symmetry_derivation
 from workbench.errors import NotThere
+from workbench.options import EQUATIONS, MORE_EQUATIONS
 
 __all__ = ["SHOWN", "Statements", "derive", "statements"]
 
-#: Names accepted by ``derive``; ``kkt`` is accepted and refused with a reason.
-SHOWN = (
-    "gradient-flow",
-    "gradient",
-    "hessian",
-    "ntk",
-    "conservation",
-    "symmetries",
-    "kkt",
-    "embedding",
-    "critical-equations",
-    "risk",
-)
+#: Names accepted by ``derive``; those that need an assumption say which.
+SHOWN = (*EQUATIONS, *MORE_EQUATIONS)
 
 
 @dataclass(frozen=True)
@@ -110,6 +102,26 @@ def _embedding(problem: Problem) -> list[Statement]:
     return [*embedding_statements(problem), null_statement(problem), splitting_law(problem)]
 
 
+#: Constrained problems by the name of their conditions.
+_CONSTRAINED = {
+    "kkt": "hard-margin",
+    "kkt-norm": "norm-constrained",
+    "kkt-correlation": "correlation",
+    "kkt-neuron": "neuron-correlation",
+}
+_MARGIN_LOSSES = ("logistic", "exponential", "hinge", "linear_hinge", "correlation")
+
+
+def _kkt(problem: Problem, what: str) -> Derivation:
+    name = problem.loss.name if problem.loss is not None else None
+    if what != "kkt-norm" and name is not None and name not in _MARGIN_LOSSES:
+        raise AssumptionError(
+            f"the {_CONSTRAINED[what]} problem is about the margins y f of a classifier; the loss is {name}: choose"
+            f" {', '.join(_MARGIN_LOSSES)}, or ask for kkt-norm"
+        )
+    return kkt(problem, _CONSTRAINED[what])
+
+
 _TOPICS: Mapping[str, tuple[str, Callable[[Problem], list[Statement]]]] = {
     "symmetries": ("Symmetries", symmetry_derivation),
     "conservation": ("Conserved quantities", conservation_derivation),
@@ -131,8 +143,8 @@ def derive(problem: Problem, what: str) -> Derivation | Statements:
         near = get_close_matches(what, SHOWN, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ValueError(f"--show: found '{what}'; accepted: {', '.join(SHOWN)}.{hint}")
-    if what == "kkt":
-        raise NotThere("the KKT conditions of the max-margin problem are not there yet")
+    if what in _CONSTRAINED:
+        return _kkt(problem, what)
     if what in _TOPICS:
         title, function = _TOPICS[what]
         return Statements(what, title, tuple(function(problem)))

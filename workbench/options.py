@@ -22,6 +22,7 @@ __all__ = [
     "EQUATIONS",
     "FIGURES",
     "FORMATS",
+    "MORE_EQUATIONS",
     "check_all_of",
     "check_device",
     "check_directory",
@@ -40,6 +41,20 @@ EQUATIONS = (
     "kkt",
     "embedding",
     "critical-equations",
+)
+MORE_EQUATIONS = (
+    "risk",
+    "jacobian",
+    "gauss-newton",
+    "output-dynamics",
+    "per-neuron",
+    "norm-direction",
+    "balanced",
+    "euler",
+    "small-weights",
+    "kkt-norm",
+    "kkt-correlation",
+    "kkt-neuron",
 )
 FORMATS = ("text", "latex", "json")
 DTYPES = ("float64", "float32")
