@@ -149,8 +149,8 @@ def half_line(activation: Activation, side: int) -> HalfLine:
 def tex(expr: Expr) -> str:
     r"""Return a constant or a formula as LaTeX; infinity has a sign of its own.
 
-    >>> tex(-oo), tex(Rational(1, 2))
-    ('-\\\\infty', '\\\\frac{1}{2}')
+    >>> print(tex(oo), tex(-oo), tex(Rational(1, 2)))
+    \infty -\infty \frac{1}{2}
     """
     if expr.is_infinite:
         return r"\infty" if expr.is_extended_positive else r"-\infty"
@@ -277,7 +277,7 @@ def multiplicity(activation: Activation) -> Finding:
 
 
 def period(activation: Activation) -> Finding:
-    """Return a period; refuted where sigma has a limit at infinity, or is monotone there, without being constant."""
+    """Return a period; refuted where sigma has a limit at an end, finite or not, without being constant."""
     if identically_zero(activation.derivative(1), Z).proved and activation.analytic.value:
         return Finding(None, Status.UNDECIDED, "A constant has every period.")
     for tail in activation.tails:
@@ -289,11 +289,16 @@ def period(activation: Activation) -> Finding:
         found = periodicity(activation.expr, Z)
     except (NotImplementedError, ValueError, TypeError, AttributeError):
         found = None
-    if found is not None and found.is_positive:
-        decision = identically_zero(activation.expr.subs(Z, Z + found) - activation.expr, Z)
-        if decision.proved:
-            return Finding(found, Status.PROVED, rf"$\sigma(z + {tex(found)}) = \sigma(z)$.")
+    if found is not None and found.is_positive and _repeats(activation, found):
+        for part in (2, 3):  # what SymPy returns need not be the smallest
+            while _repeats(activation, found / part):
+                found = found / part
+        return Finding(found, Status.PROVED, rf"$\sigma(z + {tex(found)}) = \sigma(z)$.")
     return Finding(None, Status.UNDECIDED, "No period was found, and none is excluded.")
+
+
+def _repeats(activation: Activation, shift: Expr) -> bool:
+    return identically_zero(activation.expr.subs(Z, Z + shift) - activation.expr, Z).proved
 
 
 def _is_constant(activation: Activation) -> bool:

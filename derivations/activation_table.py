@@ -10,6 +10,7 @@ kinks | z = 0:\ \sigma'(0^-) = 0,\ \sigma'(0^+) = 1,\ \text{stated } \sigma'(0) 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, Decimal
 from math import floor, log10
@@ -30,6 +31,7 @@ __all__ = ["properties_table"]
 
 _ORDINALS = ("first", "second", "third", "fourth")
 _DIGITS = 10
+_POWER_OF_E = re.compile(r"\\exp\\Bigl\((-?) ?\\frac\{(\d+)\}\{(\d+)\}\\Bigr\)")
 
 
 def properties_table(
@@ -115,7 +117,9 @@ def _flipped(product: Expr) -> Expr:
 
 
 def _arcs(text: str) -> str:
-    return text.replace(r"\operatorname{acos}", r"\arccos").replace(r"\operatorname{asin}", r"\arcsin")
+    """Use the names of the field for arc functions, and the short form of constants like e^{-1/2}."""
+    text = text.replace(r"\operatorname{acos}", r"\arccos").replace(r"\operatorname{asin}", r"\arcsin")
+    return _POWER_OF_E.sub(r"e^{\1\2/\3}", text)
 
 
 def _value(found: Finding, pattern: str, absent: str) -> tuple[str, Status]:
@@ -183,7 +187,8 @@ def _parity(activation: Activation) -> tuple[str, Status]:
 def _homogeneity(activation: Activation) -> tuple[str, Status]:
     degree, decision = activation.homogeneity
     if degree is not None:
-        return rf"\sigma(\lambda z) = \lambda^{{{tex(degree)}}} \sigma(z),\ \lambda > 0", decision.status
+        power = "" if degree == 1 else f"^{{{tex(degree)}}}"
+        return rf"\sigma(\lambda z) = \lambda{power} \sigma(z),\ \lambda > 0", decision.status
     right, left = activation.half_lines
     if right.status is Status.PROVED or left.status is Status.PROVED:
         return rf"{_side(right, 't')},\quad {_side(left, '-t')}", Status.PROVED
@@ -225,13 +230,12 @@ def _kernels(activation: Activation) -> list[tuple[str, str, Status]]:
         try:
             rows.append((name, rf"{left} = {_shown(dual(activation, order=order))}", Status.PROVED))
         except AssumptionError:
-            rows.append(
-                (
-                    name,
-                    rf"{left} = \sum_{{j \ge 0}} {'c_j^2' if not order else '(j + 1) c_{j+1}^2'} \rho^j",
-                    Status.PROVED,
-                )
-            )
+            # With a Lipschitz constant sigma and sigma' are square integrable and sigma is absolutely continuous.
+            series = ("c_j^2", "(j + 1) c_{j+1}^2")[order]
+            if activation.lipschitz.known:
+                rows.append((name, rf"{left} = \sum_{{j \ge 0}} {series} \rho^j", Status.PROVED))
+            else:
+                rows.append((name, r"\text{undecided}", Status.UNDECIDED))
         except ValueError:
             rows.append((name, r"\text{does not exist}", Status.REFUTED))
     return rows

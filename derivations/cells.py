@@ -19,10 +19,12 @@ from sympy import (
     Abs,
     Expr,
     FiniteSet,
+    Integer,
     Interval,
     Piecewise,
     Poly,
     PolynomialError,
+    Rational,
     S,
     Symbol,
     expand,
@@ -62,9 +64,9 @@ class Cell:
     def inner(self) -> Expr:
         """Return a rational point inside."""
         if self.lower is S.NegativeInfinity:
-            return S.Zero if self.upper is S.Infinity else _floor(self.upper) - 1
+            return S.Zero if self.upper is S.Infinity else Integer(_floor(self.upper) - 1)
         if self.upper is S.Infinity:
-            return _floor(self.lower) + 2
+            return Integer(_floor(self.lower) + 2)
         middle = (self.lower + self.upper) / 2
         if middle.is_Rational:
             return middle
@@ -72,7 +74,7 @@ class Cell:
         grid = 2 ** max(
             0, 4 - _floor(width).bit_length() if width >= 1 else 4 + _floor(1 / width).bit_length()
         )
-        return S(_floor(middle * grid)) / grid
+        return Rational(_floor(middle * grid), grid)
 
 
 @dataclass(frozen=True)

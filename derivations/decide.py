@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sympy import Expr, Integer, Rational, Symbol, exp, expand, simplify
+from sympy import Expr, Integer, Rational, Symbol, exp, expand, log, logcombine, simplify
 from sympy.core.evalf import PrecisionExhausted
 
 from derivations.claim import Status
@@ -87,11 +87,12 @@ def is_zero(number: Expr) -> Status:
         return Status.REFUTED
     try:
         value = number.evalf(30, strict=True)
+        if value.is_comparable and value != 0:
+            return Status.REFUTED
     except (PrecisionExhausted, ValueError, TypeError):
-        return Status.PROVED if simplify(number) == 0 else Status.UNDECIDED
-    if value.is_comparable and value != 0:
-        return Status.REFUTED
-    return Status.PROVED if simplify(number) == 0 else Status.UNDECIDED
+        pass
+    reduced = simplify(number) == 0 or simplify(logcombine(number.rewrite(log))) == 0
+    return Status.PROVED if reduced else Status.UNDECIDED
 
 
 def identically_zero(expr: Expr, z: Symbol) -> Decision:

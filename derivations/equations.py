@@ -41,6 +41,7 @@ from derivations.output_dynamics import derive_output_dynamics
 from derivations.problem import Problem
 from derivations.second_order import derive_hessian, derive_ntk
 from derivations.small_weights import derive_small_weights
+from derivations.tangent_map import derive_hessian_vector, derive_tangent_map
 from derivations.vocabulary import assemble, bound_loss, dot, entry, expanded
 
 __all__ = ["DERIVERS", "WHATS", "Derivation", "Equation", "derive", "explicit"]
@@ -188,6 +189,8 @@ DERIVERS: dict[str, Callable[[Problem], Derivation]] = {
     "balanced": derive_balanced,
     "euler": derive_euler,
     "small-weights": derive_small_weights,
+    "hessian-vector": derive_hessian_vector,
+    "tangent-map": derive_tangent_map,
 }
 
 #: The derivations that exist for every problem; the others need an assumption and say which.

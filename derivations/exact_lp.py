@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from sympy import Add, Expr, Integer, Rational, sympify
+from sympy import Add, Expr, Float, Integer, Rational, sympify
 from sympy.polys.constructor import construct_domain
 
 __all__ = [
@@ -68,9 +68,8 @@ def exact_numbers(values: Iterable[Any], what: str = "the data") -> tuple[Expr, 
             number = sympify(value, strict=True)
         except (TypeError, ValueError, AttributeError):
             number = None
-        if not isinstance(number, Expr) or not (
-            number.is_Rational or (number.is_real and number.is_algebraic and not number.free_symbols)
-        ):
+        exact = isinstance(number, Expr) and not number.has(Float) and not number.free_symbols
+        if not exact or not (number.is_Rational or (number.is_real and number.is_algebraic)):
             raise ValueError(
                 f"{what}: found {value!r}; exact real numbers are required, integers, Rational(1, 3) or sqrt(2)"
             )

@@ -15,7 +15,8 @@ for erf.
 
 >>> from sympy import symbols
 >>> A, B = symbols("A B", positive=True); C = symbols("C", real=True)
->>> (cube,), (line,) = terms_of(Z**3, Z), terms_of(Z, Z)
+>>> z = symbols("z", real=True)
+>>> (cube,), (line,) = terms_of(z**3, z), terms_of(z, z)
 >>> pair_mean(cube, cube, A, B, C), pair_mean(cube, line, A, B, C)
 (9*A*B*C + 6*C**3, 3*A*C)
 """
@@ -32,6 +33,7 @@ from sympy import (
     Function,
     Integer,
     Rational,
+    S,
     Symbol,
     asin,
     cos,
@@ -39,7 +41,10 @@ from sympy import (
     erf,
     exp,
     expand,
+    factor,
     pi,
+    powdenest,
+    radsimp,
     simplify,
     sin,
     sinh,
@@ -47,13 +52,14 @@ from sympy import (
 )
 from sympy.core.function import ArgumentIndexError
 
-from derivations.activations import Z, without_max
+from derivations.activations import without_max
 from derivations.claim import Status
 from derivations.errors import AssumptionError
 from derivations.functions import relu
+from derivations.latex import latex
 from derivations.statement import Statement
 
-__all__ = ["Term", "arc_cosine", "mean_of_derivative", "pair_mean", "pair_statement", "terms_of"]
+__all__ = ["Term", "arc_cosine", "arc_sine", "mean_of_derivative", "pair_mean", "pair_statement", "terms_of"]
 
 _A, _B = Symbol("A", positive=True), Symbol("B", positive=True)
 _C, _T = Symbol("C", real=True), Symbol("t", real=True)
@@ -84,13 +90,34 @@ class arc_cosine(Function):
         return (sqrt(A * B - C**2) + C * (pi / 2 + asin(C / sqrt(A * B)))) / (2 * pi)
 
 
+class arc_sine(Function):
+    """Mean of erf(u) erf(v) as a function of A, B, C, with its derivatives over one root."""
+
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """Return the derivative in A, B or C."""
+        A, B, C = self.args
+        root = sqrt((1 + 2 * A) * (1 + 2 * B) - 4 * C**2)
+        if argindex in (1, 2):
+            return -4 * C / (pi * (1 + 2 * self.args[argindex - 1]) * root)
+        if argindex == 3:
+            return 4 / (pi * root)
+        raise ArgumentIndexError(self, argindex)
+
+    def doit(self, **_: object) -> Expr:
+        """Return the formula."""
+        A, B, C = self.args
+        return 2 / pi * asin(2 * C / sqrt((1 + 2 * A) * (1 + 2 * B)))
+
+
 @dataclass(frozen=True)
 class Term:
     """``coefficient * F(slope z)`` for a family F, ``coefficient * z**power`` for the family ``power``."""
 
     coefficient: Expr
     family: str
-    slope: Expr = Integer(1)
+    slope: Expr = S.One
     power: int = 0
 
     def scaled(self, factor: Expr) -> Term:
@@ -107,8 +134,20 @@ def terms_of(function: Expr, z: Symbol) -> list[Term]:
         If a term is none of: a power of z; relu, abs, erf, sin, cos, exp of a multiple of z; exp of -q z**2.
     """
     written = without_max(function).replace(Abs, lambda u: 2 * relu(u) - u)
-    written = expand(expand(written, trig=True), power_exp=True)
+    written = written.replace(sin, lambda u: _shifted(u, z, sin, cos, 1)).replace(
+        cos, lambda u: _shifted(u, z, cos, sin, -1)
+    )
+    written = expand(written, power_exp=True)
     return [_term(part, z) for part in Add.make_args(written) if part != 0]
+
+
+def _shifted(argument: Expr, z: Symbol, same: type[Function], other: type[Function], sign: int) -> Expr:
+    """Return sin or cos of ``slope z + shift`` by the addition theorem, so that z stands alone in the arguments."""
+    shift = expand(argument).subs(z, 0)
+    if shift == 0:
+        return same(argument)
+    rest = expand(argument - shift)
+    return same(rest) * cos(shift) + sign * other(rest) * sin(shift)
 
 
 def _term(part: Expr, z: Symbol) -> Term:
@@ -195,7 +234,7 @@ def pair_mean(first: Term, second: Term, A: Expr, B: Expr, C: Expr) -> Expr:
         both
         * {
             "relu": lambda: arc_cosine(A, B, C),
-            "erf": lambda: 2 / pi * asin(2 * C / sqrt((1 + 2 * A) * (1 + 2 * B))),
+            "erf": lambda: arc_sine(A, B, C),
             "sin": lambda: exp(-(A + B) / 2) * sinh(C),
             "cos": lambda: exp(-(A + B) / 2) * cosh(C),
             "exp": lambda: exp((A + B) / 2 + C),
@@ -262,14 +301,12 @@ def pair_statement(family: str) -> Statement:
         residuals[f"derivative {j} at C = 0"] = simplify(mean.diff(_C, j).subs(_C, 0) - value)
     independent = mean_of_derivative(term, 0, _A) * mean_of_derivative(term, 0, _B)
     residuals["independent"] = simplify(mean.subs(_C, 0) - independent)
-    if family == "relu":
-        A, B, C = _A, _B, _C
-        for slot, name in enumerate("ABC", start=1):
-            stated = arc_cosine(A, B, C).fdiff(slot)
-            residuals[f"stated derivative in {name}"] = simplify(stated - mean.diff((A, B, C)[slot - 1]))
+    if family in ("relu", "erf"):
+        named: Expr = arc_cosine(_A, _B, _C) if family == "relu" else arc_sine(_A, _B, _C)
+        for slot, variable in enumerate((_A, _B, _C), start=1):
+            difference = _same_root(named.fdiff(slot)) - _same_root(simplify(mean.diff(variable)))
+            residuals[f"stated derivative in {variable}"] = simplify(difference)
     status = Status.PROVED if all(value == 0 for value in residuals.values()) else Status.UNDECIDED
-    from derivations.latex import latex
-
     symbol = {"relu": "u_+ v_+", "exp": "e^u e^v"}.get(family, rf"{_tex(family)} u \, {_tex(family)} v")
     return Statement(
         f"Gaussian mean of {family} times {family}",
@@ -281,6 +318,13 @@ def pair_statement(family: str) -> Statement:
         status,
         residuals,
         "Price (1958)",
+    )
+
+
+def _same_root(expr: Expr) -> Expr:
+    """Write square roots of quotients as quotients, so that equal roots are equal expressions."""
+    return powdenest(radsimp(expr), force=True).replace(
+        lambda u: u.is_Pow and abs(u.exp) == Rational(1, 2), lambda u: factor(u.base) ** u.exp
     )
 
 

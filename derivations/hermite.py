@@ -347,18 +347,24 @@ def _supported(expr: Expr, highest: int) -> list[Finding]:
         except NotDecided:
             cuts = []
         inside = [cut for cut in cuts if abs(cut) < _REACH]
-        ends = sorted({*inside, *[mpf(k) for k in (-_REACH, -8, -4, -2, 0, 2, 4, 8, _REACH)]})
+        nodes = sorted({*inside, *[mpf(k) for k in (-_REACH, -8, -4, -2, 0, 2, 4, 8, _REACH)]})
         kept: dict[Any, Any] = {}
 
         def at(x: Any) -> Any:
             if x not in kept:
-                kept[x] = mpf(expr.subs(Z, Float(x, 30)).evalf(25)) * mp.npdf(x)
+                try:
+                    value = sum(ends(enclose(expr, Z, IV.mpf(x)))) / 2
+                except NotEnclosed:  # a function that SymPy alone can evaluate
+                    value = mpf(expr.subs(Z, Float(x, 30)).evalf(25))
+                kept[x] = value * mp.npdf(x)
             return kept[x]
 
+        # A mean exists only with that of the modulus: odd singularities would cancel.
+        size, doubt = mp.quad(lambda x: abs(at(x)), nodes, error=True)
         out = []
         for order in range(highest + 1):
             polynomial = he_polynomial(order)[::-1]
-            value, error = mp.quad(lambda x, p=polynomial: at(x) * mp.polyval(p, x), ends, error=True)
+            value, error = mp.quad(lambda x, p=polynomial: at(x) * mp.polyval(p, x), nodes, error=True)
             shown = Rational(str(mp.nstr(error + mpf(10) ** -20, 3)))
             out.append(
                 Finding(Float(value, 22), Status.SUPPORTED, "Adaptive quadrature, error estimated.", shown)

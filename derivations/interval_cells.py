@@ -372,7 +372,9 @@ class CellRisk:
                 for a, w, b, mu, p in zip(*blocks, strict=True)
                 for equation in (Equation(mu, self.scale * a * w), Equation(p, -b / w))
             )
-        notes = (f"The cell is ${self.condition}$.",) if self.condition else ()
+        notes: tuple[str, ...] = (f"The cell is ${self.condition}$.",) if self.condition else ()
+        if kinks and what == "critical-equations":
+            notes += (r"They are equivalent to $\nabla R = 0$ in $(a, w, b, c)$ where all $w_k \ne 0$.",)
         return Derivation(what, title, equations, where, notes, hide=())
 
 

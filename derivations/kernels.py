@@ -110,7 +110,7 @@ def dual_series(activation: Activation, highest: int) -> Series:
     >>> from derivations.activations import REGISTRY
     >>> series = dual_series(REGISTRY["tanh"], 5)
     >>> series.partial.subs(RHO, Rational(1, 2)).evalf(6), bool(series.tail < Rational(1, 200))
-    (0.186317, True)
+    (0.186316, True)
     """
     from derivations.hermite import hermite_coefficients, remainder, second_moment
 
@@ -190,7 +190,8 @@ def depth_recursion(
         S^{l+1} = \sigma_w^2\, \mathbb{E}_{S^l}[\sigma\sigma] + \sigma_b^2, \qquad
         T^{l+1} = S^{l+1} + \sigma_w^2\, T^l\, \mathbb{E}_{S^l}[\sigma'\sigma'], \qquad T^0 = S^0 ,
 
-    with :math:`S^0 = (a, b, c)`, the covariance of the first pre-activations.
+    with :math:`S^0 = (a, b, c)`, the covariance of the first pre-activations.  The exact expression grows by a factor of about
+    four a layer; given as SymPy floats, the kernels stay numbers.
 
     Raises
     ------

@@ -189,14 +189,15 @@ def stationarity(given: Constrained, block: Block) -> Equation:
     """Return c theta = rest where the gradient of the Lagrangian is +-(c theta - rest), else 0 = gradient."""
     gradient = given.derived.inline(given.derived[given.gradient[block.name]].expr, keep=_kept(given))
     own = entry(block.tensor, block.indices)
+    multipliers = {c.multiplier for c in given.constraints}
     factor: Expr = Integer(0)
     rest = []
     for term in Add.make_args(gradient):
         coefficient = term / own
-        if any(True for _ in entries(coefficient)):
-            rest.append(term)
-        else:
+        if {u.tensor for u in entries(coefficient)} <= multipliers and not coefficient.has(ISum):
             factor += coefficient
+        else:
+            rest.append(term)
     if factor == 0:
         return Equation(Integer(0), gradient)
     if factor.could_extract_minus_sign():

@@ -1,16 +1,7 @@
-r"""A constrained problem at given sizes and exact data: its equations written out, and exact verification of KKT points.
+r"""A constrained problem at given sizes and exact data, its equations written out.
 
-At an exact point the KKT conditions are linear in what is unknown.  With the limiting gradients :math:`g_{0j}` of the objective
-and :math:`g_{ij}` of each active constraint :math:`c_i \ge 0` (vertices of their Clarke subdifferentials) they ask for
-
-.. math::
-    \sum_j \tau_j g_{0j} = \sum_{i \text{ active}} \sum_j \lambda_{ij} g_{ij} + \sum_e \mu_e \nabla h_e, \qquad
-    \tau_j, \lambda_{ij} \ge 0, \quad \sum_j \tau_j = 1, \quad \lambda_i = \sum_j \lambda_{ij},
-
-a rational linear programme: its solution is the certificate that the point is KKT, Farkas' alternative a direction that descends
-to first order and proves that it is not.
-
-Source: Clarke, *Optimization and Nonsmooth Analysis*, 1983, Theorem 6.1.1; Lyu, Li, arXiv:1906.05890, Appendix C.
+Sums are expanded, data and activation put in; what comes out are scalar expressions in real symbols, for exact work, and the
+KKT conditions one by one, for reading.  Everything is written out from the indexed definitions, so there is one source.
 
 >>> from derivations.constrained_problems import constrained
 >>> from derivations.problem import Problem
@@ -27,14 +18,12 @@ KKT conditions of the hard-margin problem, written out for m = 1, d = 2, n = 1
   where
     z = w[1]
     f = relu(z)*a
->>> small.check({"a": [1], "w": [[1, 0]]}).multipliers
-{'lambda': 1}
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +33,7 @@ from sympy import Add, Expr, Integer, Symbol
 from derivations.clarke import ClarkeSet, clarke_vertices
 from derivations.constrained import Constrained
 from derivations.derivation import Equation
-from derivations.exact_lp import exact_numbers, exact_sign, nonnegative_solution
+from derivations.exact_lp import exact_numbers
 from derivations.explicit import MAX_EQUATIONS
 from derivations.generic import bind
 from derivations.indexed import Entry, Index, ISum, Tensor, open_sum, replace_index
@@ -52,7 +41,7 @@ from derivations.kkt import Conditions, Relation, stationarity
 from derivations.problem import d, n, o
 from derivations.vocabulary import entry
 
-__all__ = ["Instance", "KKTCheck", "WrittenConstraint", "instance"]
+__all__ = ["Instance", "WrittenConstraint", "instance"]
 
 
 @dataclass(frozen=True)
@@ -66,38 +55,6 @@ class WrittenConstraint:
 
 
 @dataclass(frozen=True)
-class KKTCheck:
-    r"""Outcome of an exact check.
-
-    Parameters
-    ----------
-    violated : tuple of str
-        Constraints (by their multiplier) that the point violates.
-    active : tuple of str
-        Inequalities that hold with equality.
-    multipliers : dict or None
-        One set of multipliers, zero for inactive constraints; None if there is none.
-    slopes : dict
-        For the objective (key ``objective``) and each constraint with a positive multiplier: the value of the step,
-        in [0, 1], at each kink through the point, by its argument.
-    direction : dict or None
-        Where there are no multipliers: for each unknown the component of v along which the objective strictly improves
-        while no active constraint is violated, to first order.
-    """
-
-    violated: tuple[str, ...]
-    active: tuple[str, ...]
-    multipliers: dict[str, Expr] | None
-    slopes: dict[str, dict[Expr, Expr]]
-    direction: dict[str, Expr] | None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the point is a KKT point: feasible, with multipliers."""
-        return not self.violated and self.multipliers is not None
-
-
-@dataclass(frozen=True)
 class Instance:
     """A constrained problem at given sizes and data.
 
@@ -108,7 +65,7 @@ class Instance:
     sizes : mapping
         Numbers of all dimensions.
     data : mapping
-        Exact data, nested tuples by tensor.
+        Exact data and frozen blocks, nested tuples by tensor.
     """
 
     given: Constrained
@@ -193,36 +150,32 @@ class Instance:
             If there would be more than ``MAX_EQUATIONS``.
         """
         kept = [u for u in self.given.system if u.tensor != self.given.problem.risk]
+        names = [u.tensor for u in kept]
         count = len(self.unknowns) + sum(len(self._places(u.indices)) for u in kept)
         count += sum(1 if c.sign == "=" else 3 for c in self.constraints)
         if count > MAX_EQUATIONS:
             raise ValueError(
                 f"{count} equations; at most {MAX_EQUATIONS} are written out: choose smaller sizes"
             )
-        names = [u.tensor for u in kept]
+
+        def each(indices: Sequence[Index], *sides: Expr) -> Iterator[list[Expr]]:
+            for place in self._places(indices):
+                yield [self._at(u, indices, place, names) for u in sides]
+
         rows: list[Equation] = []
         for block in self.given.variables:
             equation = stationarity(self.given, block)
-            for place in self._places(block.indices):
-                left, right = (self._at(u, block.indices, place, names) for u in (equation.lhs, equation.rhs))
-                rows.append(Equation(left, right))
+            rows += [Equation(*sides) for sides in each(block.indices, equation.lhs, equation.rhs)]
         for c in self.given.constraints:
-            for place in self._places(c.indices):
-                left, right, value = (
-                    self._at(u, c.indices, place, names) for u in (c.left, c.right, c.value)
-                )
+            for left, right, value in each(c.indices, c.left, c.right, c.value):
                 rows += _written_rows(left, c.sign, right, value)
         where = [
-            Equation(
-                self._at(entry(u.tensor, u.indices), u.indices, place, names),
-                self._at(u.expr, u.indices, place, names),
-            )
-            for u in kept
-            for place in self._places(u.indices)
+            Equation(*sides) for u in kept for sides in each(u.indices, entry(u.tensor, u.indices), u.expr)
         ]
-        shown = ", ".join(f"{dim} = {value}" for dim, value in self.sizes.items())
+        used = {dim for u in (*self.given.tensors, self.given.problem.x) for dim in u.dims}
+        shown = ", ".join(f"{dim} = {value}" for dim, value in self.sizes.items() if dim in used)
         title = f"KKT conditions of the {self.given.name} problem, written out for {shown}"
-        return Conditions("kkt", title, tuple(rows), tuple(where), hide=())
+        return Conditions("kkt", title, tuple(rows), tuple(where), (f"{self.given.statement}.",), hide=())
 
     # -- checking
 
@@ -252,67 +205,6 @@ class Instance:
             raise ValueError(f"no constraint '{what}'; known: {', '.join(exprs)}")
         return clarke_vertices(exprs[what], self.point(theta))
 
-    def check(self, theta: Mapping[str, Any]) -> KKTCheck:
-        """Decide exactly whether ``theta`` satisfies the KKT conditions, kinks included.
-
-        Parameters
-        ----------
-        theta : mapping
-            Exact nested lists by block.
-
-        Returns
-        -------
-        KKTCheck
-            Multipliers and slopes, or a direction of improvement.
-
-        Raises
-        ------
-        ValueError
-            As ``point``; if a constant of the problem has no number; if an equality constraint has a kink at the point.
-        NotImplementedError
-            As ``clarke_vertices``.
-        """
-        point = self.point(theta)
-        signs = {c.name: exact_sign(*exact_numbers([c.gap.subs(point)], c.name)) for c in self.constraints}
-        wrong = {"=": (-1, 1), "<=": (1,), ">=": (-1,)}
-        violated = tuple(c.name for c in self.constraints if signs[c.name] in wrong[c.sign])
-        active = [c for c in self.constraints if c.sign != "=" and signs[c.name] == 0]
-        objective = clarke_vertices(self.objective, point)
-        sets = {c.name: clarke_vertices(c.gap, point) for c in active}
-        equal = {c.name: clarke_vertices(c.gap, point) for c in self.constraints if c.sign == "="}
-        if kinked := [name for name, found in equal.items() if len(found.gradients) > 1]:
-            raise ValueError(
-                f"the equality constraints {kinked} have a kink at this point; they must be differentiable"
-            )
-        outer = -1 if self.given.maximise else 1
-        columns = [(*(outer * u for u in v.gradient), Integer(1)) for v in objective.vertices]
-        for c in active:
-            side = -1 if c.sign == ">=" else 1
-            columns += [(*(side * u for u in v.gradient), Integer(0)) for v in sets[c.name].vertices]
-        for found in equal.values():
-            columns += [(*(side * u for u in found.gradients[0]), Integer(0)) for side in (1, -1)]
-        right = [Integer(0)] * len(point) + [Integer(1)]
-        answer = nonnegative_solution(list(zip(*columns, strict=True)), right)
-        names = tuple(c.name for c in active)
-        if answer.solution is None:
-            assert answer.certificate is not None
-            # y . column <= 0 and y_last > 0: y is a direction in which the objective improves at least at the rate y_last.
-            direction = dict(zip((u.name for u in self.unknowns.values()), answer.certificate, strict=False))
-            return KKTCheck(violated, names, None, {}, direction)
-        weights = list(answer.solution)
-        multipliers: dict[str, Expr] = {c.name: Integer(0) for c in self.constraints}
-        slopes = {"objective": objective.switches(_taken(weights, len(objective.vertices)))}
-        for name in names:
-            share = _taken(weights, len(sets[name].vertices))
-            multipliers[name] = Add(*share)
-            if multipliers[name] != 0 and sets[name].kinks:
-                slopes[name] = sets[name].switches(share)
-        for name in equal:
-            plus, minus = _taken(weights, 2)
-            multipliers[name] = plus - minus
-        slopes = {name: found for name, found in slopes.items() if found}
-        return KKTCheck(violated, names, multipliers, slopes, None)
-
 
 def _written_rows(left: Expr, sign: str, right: Expr, value: Expr) -> list[Equation]:
     """Return a constraint with the sign of its multiplier and complementary slackness."""
@@ -325,13 +217,6 @@ def _written_rows(left: Expr, sign: str, right: Expr, value: Expr) -> list[Equat
     product = value * (left - right)
     slack = Relation(Integer(0), product) if long else Relation(product, Integer(0))
     return [stated, Relation(value, Integer(0), sign=">="), slack]
-
-
-def _taken(weights: list[Expr], count: int) -> list[Expr]:
-    """Return the first ``count`` weights and remove them."""
-    head = weights[:count]
-    del weights[:count]
-    return head
 
 
 def _name(leaf: Expr) -> str:
@@ -352,7 +237,11 @@ def _flat(value: Any, shape: tuple[int, ...], what: str) -> list[Expr]:
 
 
 def instance(
-    given: Constrained, x: Sequence[Sequence[Any]], y: Sequence[Any], width: int | Sequence[int] = 1
+    given: Constrained,
+    x: Sequence[Sequence[Any]],
+    y: Sequence[Any],
+    width: int | Sequence[int] = 1,
+    frozen: Mapping[str, Any] | None = None,
 ) -> Instance:
     """Return the constrained problem at given exact data and width(s).
 
@@ -364,6 +253,8 @@ def instance(
         (n, d), and (n,) or (n, o).
     width : int or sequence of int
         Width m, or the hidden widths of a deep network.
+    frozen : mapping, optional
+        Exact nested lists of the blocks that are held fixed.
 
     Raises
     ------
@@ -384,19 +275,28 @@ def instance(
     sizes: dict[Symbol, int] = dict(zip(problem.hidden_dims, widths, strict=True))
     sizes |= {d: len(x[0]), n: len(x)}
     if problem.vector_output:
-        sizes[o] = len(y[0])
+        sizes[o] = len(y[0]) if y and isinstance(y[0], Sequence) else 1
     shape_x = (sizes[n], sizes[d])
     shape_y = (sizes[n], sizes[o]) if problem.vector_output else (sizes[n],)
     data = {
         problem.x: _nested(_flat(x, shape_x, "x"), shape_x),
         problem.y: _nested(_flat(y, shape_y, "y"), shape_y),
     }
+    fixed = {b.name: b.tensor for b in problem.blocks if not b.trained and given.name != "neuron-correlation"}
+    if set(frozen or {}) != set(fixed):
+        raise ValueError(
+            f"numbers are given for the frozen blocks {sorted(frozen or {})}; required are {sorted(fixed)}"
+        )
+    for name, tensor in fixed.items():
+        shape = tuple(sizes[dim] for dim in tensor.dims)
+        data[tensor] = _nested(_flat((frozen or {})[name], shape, f"block '{name}'"), shape)
     if given.name == "hard-margin" and any(u not in (-1, 1) for u in data[problem.y]):
         raise ValueError(f"labels are {data[problem.y]}; the hard margin needs -1 or 1")
     return Instance(given, sizes, data)
 
 
-def _nested(flat: list[Expr], shape: tuple[int, ...]) -> tuple[Any, ...]:
-    if len(shape) == 1:
-        return tuple(flat)
-    return tuple(tuple(flat[j * shape[1] : (j + 1) * shape[1]]) for j in range(shape[0]))
+def _nested(flat: list[Expr], shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return flat[0]
+    step = len(flat) // shape[0]
+    return tuple(_nested(flat[j * step : (j + 1) * step], shape[1:]) for j in range(shape[0]))

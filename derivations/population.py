@@ -28,22 +28,33 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
 
-from sympy import Add, Expr, Integer, Mul, Poly, Symbol, default_sort_key, expand, factor_terms, factorial
+from sympy import (
+    Add,
+    Expr,
+    Integer,
+    Mul,
+    Symbol,
+    default_sort_key,
+    expand,
+    factor_terms,
+    factorial,
+)
 
 from derivations.activations import Z
 from derivations.derivation import Derivation, Equation
 from derivations.errors import AssumptionError
-from derivations.gaussian_pairs import Term, arc_cosine, mean_of_derivative, pair_mean, terms_of
+from derivations.gaussian_pairs import Term, arc_cosine, arc_sine, mean_of_derivative, pair_mean, terms_of
+from derivations.gaussian_target import Teacher, split_target
 from derivations.generic import GenericFunction, bind
-from derivations.indexed import Entry, Index, ISum, Tensor, isum
+from derivations.indexed import Entry, Index, Tensor, isum
 from derivations.latex import latex
-from derivations.latex_names import Partial
+from derivations.latex_names import Partial, free_indices
 from derivations.losses import REGISTRY as LOSSES
 from derivations.problem import Problem, d, m
 from derivations.system import System
 from derivations.vocabulary import dot, entry, expanded
 
-__all__ = ["POPULATION_WHATS", "GaussianProblem"]
+__all__ = ["POPULATION_WHATS", "GaussianProblem", "PopulationDerivation"]
 
 #: What ``GaussianProblem.derive`` knows.
 POPULATION_WHATS = ("risk", "gradient", "gradient-flow", "critical-equations")
@@ -52,16 +63,20 @@ _A, _B = Symbol("A", positive=True), Symbol("B", positive=True)
 _C, _b, _b2 = Symbol("C", real=True), Symbol("b", real=True), Symbol("b'", real=True)
 
 
-@dataclass(frozen=True)
-class _Teacher:
-    """A term of the target: a function of the linear form with coefficients ``direction``."""
+class PopulationDerivation(Derivation):
+    """A derivation with functions of several arguments: in plain text ``d3_K`` is the derivative of K in slot 3."""
 
-    term: Term
-    direction: tuple[Expr, ...]
+    def _text(self, equation: Equation, side: Expr) -> str:
+        named = [bind(u, {name: _spelled(name) for name in "KMT"}) for u in (equation.lhs, equation.rhs)]
+        return super()._text(Equation(*named), named[0 if side is equation.lhs else 1])
 
-    @property
-    def variance(self) -> Expr:
-        return Add(*[u**2 for u in self.direction])
+
+def _spelled(name: str) -> Callable[..., Expr]:
+    def known(orders: tuple[int, ...], *arguments: Expr) -> Expr:
+        slots = "".join(str(slot) * order for slot, order in enumerate(orders, start=1))
+        return GenericFunction(f"d{slots}_{name}" if slots else name, (0,) * len(orders), *arguments)
+
+    return known
 
 
 @dataclass(frozen=True)
@@ -133,17 +148,8 @@ class GaussianProblem:
         return tuple(Symbol(f"c_{j}", real=True) for j in self.coordinates)
 
     @cached_property
-    def _split(self) -> tuple[dict[tuple[int, ...], Expr], list[_Teacher]]:
-        """Return the Hermite coefficients of the polynomial part, and the terms of the teacher."""
-        used = [self.x[j - 1] for j in self.coordinates]
-        polynomial, teachers = Integer(0), []
-        written = self.target if not used else _expanded(self.target)
-        for part in Add.make_args(written):
-            if not used or part.is_polynomial(*used):
-                polynomial += part
-            else:
-                teachers.append(_teacher(part, used))
-        return _hermite(expand(polynomial), used), teachers
+    def _split(self) -> tuple[Mapping[tuple[int, ...], Expr], Sequence[Teacher]]:
+        return split_target(self.target, [self.x[j - 1] for j in self.coordinates])
 
     @cached_property
     def target_mean(self) -> Expr:
@@ -178,7 +184,7 @@ class GaussianProblem:
         for first, second in product(teachers, repeat=2):
             overlap = Add(*[u * v for u, v in zip(first.direction, second.direction, strict=True)])
             out += pair_mean(first.term, second.term, first.variance, second.variance, overlap)
-        return _explicit(out)
+        return expand(_explicit(out))
 
     def apply_kernel(self, orders: Sequence[int], *arguments: Expr) -> Expr:
         """Return K or a derivative of it, in the form ``derivations.generic.bind`` asks for."""
@@ -245,7 +251,8 @@ class GaussianProblem:
         if problem.output_bias:
             c = blocks["c"]()
             first = GenericFunction("M", (0,) * len(self._mean_slots), size(_K), *shift(_K))
-            total += s * c * isum(a[_K] * first, _K) + c**2 / 2 - c * self.target_first
+            total += s * c * isum(a[_K] * first, _K) if self.mean != 0 else 0
+            total += c**2 / 2 - c * self.target_first
         total = problem.factor * (total + self.target_square / 2)
         if problem.weight_decay != 0:
             squares = [isum(entry(b.tensor, b.indices) ** 2, *b.indices) for b in problem.blocks]
@@ -259,14 +266,36 @@ class GaussianProblem:
     def gradient(self, name: str) -> Expr:
         """Return the derivative of the risk in a block; K is symmetric, so its derivatives are in slot 1 or 3."""
         system, tensors = self._reverse
-        return bind(system[tensors[self.problem.block(name).tensor]].expr, {"K": self._symmetric})
+        return self._written(system[tensors[self.problem.block(name).tensor]].expr)
+
+    def _written(self, expr: Expr) -> Expr:
+        """Put in what is a number, and write K, which is symmetric, in one way."""
+
+        def named(name: str) -> Callable[..., Expr]:
+            def known(orders: tuple[int, ...], *arguments: Expr) -> Expr:
+                value = self.functions[name](orders, *self._slots[name])
+                return value if value.is_number else GenericFunction(name, orders, *arguments)
+
+            return known
+
+        return bind(bind(expr, {"K": self._symmetric}), {name: named(name) for name in "KMT"})
+
+    @property
+    def _slots(self) -> Mapping[str, tuple[Symbol, ...]]:
+        return {"K": self._kernel_slots, "M": self._mean_slots, "T": self._target_slots}
 
     def _symmetric(self, orders: tuple[int, ...], *arguments: Expr) -> Expr:
-        """Write K with the arguments of the neuron it is differentiated in first, else in the order of their names."""
+        """Write K with the neuron it is differentiated in first, then the one that is not summed over."""
+
+        def bound(u: Expr) -> bool:  # `bind` opens sums with names of this form
+            return any(index.name.startswith("_f") for index in free_indices(u))
+
         mirror = (1, 0, 2, 4, 3)[: len(arguments)]
         turned = tuple(orders[j] for j in mirror), tuple(arguments[j] for j in mirror)
-        here = (tuple(-u for u in orders), [default_sort_key(u) for u in arguments])
-        there = (tuple(-u for u in turned[0]), [default_sort_key(u) for u in turned[1]])
+        here, there = (
+            (tuple(-u for u in o), [bound(u) for u in v], [default_sort_key(u) for u in v])
+            for o, v in ((orders, arguments), turned)
+        )
         orders, arguments = (orders, arguments) if here <= there else turned
         return GenericFunction("K", orders, *arguments)
 
@@ -288,7 +317,7 @@ class GaussianProblem:
             )
         blocks = self.problem.blocks
         if what == "risk":
-            risk = bind(self.system[self.problem.risk].expr, {"K": self._symmetric})
+            risk = self._written(self.system[self.problem.risk].expr)
             return self._assemble(what, "Population risk", [Equation(self.problem.risk(), risk)])
         if what == "gradient":
             left = [Entry(Partial("R", b.tensor), *b.indices) for b in blocks]
@@ -308,14 +337,18 @@ class GaussianProblem:
 
     def _assemble(self, name: str, title: str, equations: list[Equation]) -> Derivation:
         used = {u for e in equations for u in e.rhs.atoms(GenericFunction)}
-        slots = {"K": self._kernel_slots, "M": self._mean_slots, "T": self._target_slots}
-        where = []
+        where = [Equation(GenericFunction("sigma", (0,), Z), self.problem.activation.derivative(0))]  # type: ignore[union-attr]
         for function, orders in sorted(
             {(u.name, u.orders) for u in used}, key=lambda u: (u[0], sum(u[1]), [-v for v in u[1]])
         ):
-            left = GenericFunction(function, orders, *slots[function])
-            where.append(Equation(left, factor_terms(self.functions[function](orders, *slots[function]))))
-        target = latex(self.target)
+            left = GenericFunction(function, orders, *self._slots[function])
+            where.append(
+                Equation(left, factor_terms(self.functions[function](orders, *self._slots[function])))
+            )
+        shown = (
+            {u: Symbol(f"x_{j}", real=True) for j, u in enumerate(self.x, start=1)} if len(self.x) > 1 else {}
+        )
+        target = latex(self.target.xreplace(shown))
         notes = [
             rf"Inputs are $x \sim N(0, I_d)$ with $d = {latex(self.dimension)}$, the target is $y(x) = {target}$."
             if self.dimension != d
@@ -323,13 +356,18 @@ class GaussianProblem:
             r"$K$ is the mean of $\sigma(u) \sigma(v)$ for Gaussian $(u, v)$ with variances $A$, $B$ and covariance $C$"
             + (", $T$ that of $\\sigma(w_k^\\top x)\\, y(x)$" if any(u.name == "T" for u in used) else "")
             + (", $M$ that of $\\sigma(u)$." if any(u.name == "M" for u in used) else "."),
+            *(
+                [r"A prime is the derivative in the first argument, $\partial_j$ that in argument $j$."]
+                if any(sum(u.orders) for u in used)
+                else []
+            ),
             r"Indices: neurons $k = 1, \dots, m$; $e_j$ is coordinate vector $j$ of $\mathbb{R}^d$.",
         ]
         if name == "gradient-flow":
             notes.insert(
                 0, r"Time has the unit for which $\dot\theta = -\nabla R(\theta)$, up to the stated rates."
             )
-        return Derivation(name, title, tuple(equations), tuple(where), tuple(notes))
+        return PopulationDerivation(name, title, tuple(equations), tuple(where), tuple(notes))
 
 
 def _at(formula: Expr, slots: Sequence[Symbol], orders: Sequence[int], arguments: Sequence[Expr]) -> Expr:
@@ -340,49 +378,4 @@ def _at(formula: Expr, slots: Sequence[Symbol], orders: Sequence[int], arguments
 
 
 def _explicit(formula: Expr) -> Expr:
-    return formula.replace(lambda u: isinstance(u, arc_cosine), lambda u: u.doit())
-
-
-def _expanded(target: Expr) -> Expr:
-    from sympy import Abs
-
-    from derivations.activations import without_max
-    from derivations.functions import relu
-
-    return expand(without_max(target).replace(Abs, lambda u: 2 * relu(u) - u))
-
-
-def _teacher(part: Expr, used: Sequence[Symbol]) -> _Teacher:
-    """Read ``coefficient * F(v . x)``."""
-    coefficient, function = part.as_independent(*used, as_Add=False)
-    argument = expand(function.args[0]) if len(function.args) == 1 else Integer(0)
-    inner = [s for s in used if argument.has(s)]
-    if len(inner) == 1:  # exp(-q*x**2) is a function of one coordinate as well
-        (term,) = terms_of(function.xreplace({inner[0]: Z}), Z)
-        return _Teacher(term.scaled(coefficient), tuple(Integer(int(s == inner[0])) for s in used))
-    direction = tuple(argument.coeff(s, 1) for s in used)
-    if not inner or expand(argument - Add(*[v * s for v, s in zip(direction, used, strict=True)])) != 0:
-        raise AssumptionError(
-            f"the term {part} of the target is neither a polynomial nor a function of a linear form v . x without constant; "
-            "write the target as a polynomial plus a teacher network without biases"
-        )
-    (term,) = terms_of(function.func(Z), Z)
-    return _Teacher(term.scaled(coefficient), direction)
-
-
-def _hermite(polynomial: Expr, used: Sequence[Symbol]) -> dict[tuple[int, ...], Expr]:
-    r"""Return the coefficients in products of Hermite polynomials: :math:`x^n = \sum_j \frac{n!}{2^j j! (n - 2j)!} \mathrm{He}_{n-2j}`."""
-    if not used:
-        return {(): polynomial} if polynomial != 0 else {}
-    out: dict[tuple[int, ...], Expr] = {}
-    for powers, coefficient in Poly(polynomial, *used).terms():
-        for halves in product(*[range(n // 2 + 1) for n in powers]):
-            key = tuple(n - 2 * j for n, j in zip(powers, halves, strict=True))
-            weight = Mul(
-                *[
-                    factorial(n) / (2**j * factorial(j) * factorial(n - 2 * j))
-                    for n, j in zip(powers, halves, strict=True)
-                ]
-            )
-            out[key] = out.get(key, Integer(0)) + coefficient * weight
-    return {key: value for key, value in out.items() if expand(value) != 0}
+    return formula.replace(lambda u: isinstance(u, arc_cosine | arc_sine), lambda u: u.doit())

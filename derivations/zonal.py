@@ -1,5 +1,6 @@
 r"""Spectrum of zonal kernels on the unit sphere, exact for arc-cosine kernels and the tangent kernels built from them.
 
+>>> from derivations.arc_cosine import kappa
 >>> [zonal_eigenvalue(RHO * kappa(0) + kappa(1), k, 3) for k in range(5)]
 [1/2, 1/3, 5/64, 0, 1/192]
 """
@@ -29,6 +30,7 @@ def zonal_eigenvalue(kernel: Expr, degree: int, dimension: int) -> Expr:
 
     Examples
     --------
+    >>> from derivations.arc_cosine import kappa
     >>> zonal_eigenvalue(kappa(0), 3, 3), zonal_eigenvalue(kappa(1), 2, 3)
     (1/128, 3/128)
     """

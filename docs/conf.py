@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from docutils import nodes
-from docutils.utils.math import MathError
-from docutils.utils.math.latex2mathml import tex2mathml
+if TYPE_CHECKING:
+    from docutils import nodes
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -37,10 +37,16 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_custom_sections = ["Assumptions", "Source"]
 napoleon_use_rtype = False
+napoleon_preprocess_types = True
+napoleon_type_aliases = {"Status": "derivations.claim.Status"}  # numerics.flow has another one
 
 
 def mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
     """Translate one formula; what docutils cannot translate is shown as the LaTeX it is."""
+    from docutils import nodes  # here, so that this file can be read where Sphinx is not installed
+    from docutils.utils.math import MathError
+    from docutils.utils.math.latex2mathml import tex2mathml
+
     source = node.astext()
     if as_block and "&" in source and r"\begin{" not in source:
         source = rf"\begin{{aligned}}{source}\end{{aligned}}"
@@ -54,16 +60,41 @@ def mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
 
 def visit_inline(translator: Any, node: nodes.math) -> None:
     """Write an inline formula."""
+    from docutils import nodes
+
     translator.body.append(mathml(node, as_block=False))
     raise nodes.SkipNode
 
 
 def visit_display(translator: Any, node: nodes.math_block) -> None:
     """Write a displayed formula."""
+    from docutils import nodes
+
     translator.body.append(f'<div class="math">{mathml(node, as_block=True)}</div>')
     raise nodes.SkipNode
 
 
+def keep_bars(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Escape what docstrings write as in a text but reST reads as markup: bars of absolute values, a lone star.
+
+    Literals, formulas and examples stay as they are.
+    """
+    formula: int | None = None  # indentation of the math directive we are in
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if formula is not None and line.strip() and indent <= formula:
+            formula = None
+        if line.lstrip().startswith(".. math::"):
+            formula = indent
+        if formula is not None or line.lstrip().startswith((">>>", "...")):
+            continue
+        parts = re.split(r"(`+[^`]*`+)", line)
+        for k in range(0, len(parts), 2):
+            parts[k] = re.sub(r"(?<![\w*])\*(?=\w[^*]*$)", r"\*", parts[k].replace("|", r"\|"))
+        lines[number] = "".join(parts)
+
+
 def setup(app: Any) -> None:
-    """Register the renderer."""
+    """Register the renderer of formulas and the reader of docstrings."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_display, None))
+    app.connect("autodoc-process-docstring", keep_bars)

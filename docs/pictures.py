@@ -39,7 +39,8 @@ def cropped(picture: Image.Image) -> Image.Image:
     if box is None:
         raise ValueError("the picture is blank")
     left, top, right, bottom = box
-    return picture.crop((max(0, left - MARGIN), max(0, top - MARGIN), right + MARGIN, bottom + MARGIN))
+    corner = (max(0, left - MARGIN), max(0, top - MARGIN))
+    return picture.crop((*corner, min(picture.width, right + MARGIN), min(picture.height, bottom + MARGIN)))
 
 
 def side_by_side(pages: list[Image.Image]) -> Image.Image:

@@ -20,19 +20,24 @@ from torch import Tensor as TorchTensor
 from derivations.indexed import Index, Tensor
 from derivations.problem import Problem
 from derivations.system import System
+from numerics.emit_batches import Batches, Function
+from numerics.emit_nodes import Plan
+from numerics.emit_results import Group
 from numerics.lowering import Lowered, lower
 
 __all__ = ["CompiledSystem", "compile_system"]
 
 Outputs = dict[str, tuple[Expr, Sequence[Index]]]
+Items = tuple[tuple[str, Expr, tuple[Index, ...]], ...]
 
 
-def _executable(lowered: Lowered) -> Callable[..., tuple[TorchTensor, ...]]:
+def _executable(lowered: Lowered) -> dict[str, Callable[..., Any]]:
+    """Return the functions that the source defines."""
     filename = f"<generated {lowered.name} {hash(lowered.source) & 0xFFFFFFFF:x}>"
     linecache.cache[filename] = (len(lowered.source), None, lowered.source.splitlines(True), filename)
     namespace: dict[str, Any] = {"torch": torch, "math": math}
     exec(compile(lowered.source, filename, "exec"), namespace)
-    return namespace[lowered.name]
+    return namespace
 
 
 class CompiledSystem:
@@ -79,7 +84,8 @@ class CompiledSystem:
             self.layout.append((block.name, shape, slice(start, start + length)))
             start += length
         self.P = start
-        self._functions: dict[str, tuple[Callable[..., tuple[TorchTensor, ...]], Lowered]] = {}
+        self._batches = Batches(self.P, self.sizes, x, y)
+        self._functions: dict[tuple[str, Plan], Function] = {}
 
     # -- parameters ----------------------------------------------------------------------------------------------
 
@@ -172,47 +178,29 @@ class CompiledSystem:
         """Evaluate further expressions over the problem's leaves and definitions at theta."""
         self._check_point("theta", theta)
         items = tuple((name, expr, tuple(indices)) for name, (expr, indices) in outputs.items())
-        function, lowered = _extra(self.problem, system, items)
-        results = self._call(function, lowered, torch.atleast_2d(theta), None)
-        lead = theta.shape[:-1]
-        return {name: r.reshape((*lead, *r.shape[1:])) for name, r in zip(outputs, results, strict=True)}
+        results = self._batches.run(lambda plan: self._extra(system, items, plan), theta)
+        return dict(zip(outputs, results, strict=True))
 
     @property
     def source(self) -> str:
-        """Generated PyTorch source of every function compiled so far (gradient and Hessian at least)."""
+        """Generated PyTorch source at one point: every function compiled so far, gradient and Hessian at least."""
         for what in ("value_gradient", "hessian"):
-            self._function(what)
-        return "\n\n".join(lowered.source for _, lowered in self._functions.values())
+            self._function(what, self._batches.plan_of_one())
+        return "\n\n".join(f.source for (_, plan), f in self._functions.items() if plan.layout == "single")
 
     # -- internals -----------------------------------------------------------------------------------------------
 
     def _run(self, what: str, theta: TorchTensor, v: TorchTensor | None = None) -> tuple[TorchTensor, ...]:
         self._check_point("theta", theta)
-        if v is not None:
-            self._check_point("v", v)
-            if v.ndim > 1 and v.shape[:-1] != theta.shape[:-1]:
-                raise ValueError(
-                    f"v has shape {tuple(v.shape)}: give one direction ({self.P},), or one for each point of theta, "
-                    f"{tuple(theta.shape)}"
-                )
-        lead = theta.shape[:-1]
-        flat = theta.reshape(-1, self.P)
-        direction = None if v is None else v.reshape(-1, self.P).expand(flat.shape)
-        function, lowered = self._function(what)
-        results = list(self._call(function, lowered, flat, direction))
-        packed: list[TorchTensor] = []
-        if what.startswith("value"):
-            packed.append(results.pop(0))
-        if what == "outputs":
-            packed.append(results.pop(0))
-        if "gradient" in what or what == "hvp":
-            blocks = [
-                results.pop(0).reshape(len(flat), where.stop - where.start) for _, _, where in self.layout
-            ]
-            packed.append(torch.cat(blocks, dim=1))
-        if "hessian" in what:
-            packed.append(self._assemble(results, flat.shape[0]))
-        return tuple(r.reshape((*lead, *r.shape[1:])) for r in packed)
+        if v is None:
+            return self._batches.run(lambda plan: self._function(what, plan), theta)
+        self._check_point("v", v)
+        if v.ndim > 1 and v.shape[:-1] != theta.shape[:-1]:
+            raise ValueError(
+                f"v has shape {tuple(v.shape)}: give one direction ({self.P},), or one for each point of theta, "
+                f"{tuple(theta.shape)}"
+            )
+        return self._batches.run(lambda plan: self._function(what, plan), theta, v.expand(theta.shape))
 
     def _check_point(self, name: str, point: TorchTensor) -> None:
         if point.ndim == 0 or point.shape[-1] != self.P:
@@ -223,54 +211,60 @@ class CompiledSystem:
                 f"it with {name}.to(system.x)"
             )
 
-    def _assemble(self, blocks: list[TorchTensor], batch: int) -> TorchTensor:
-        out = torch.empty((batch, self.P, self.P), dtype=self.dtype, device=self.device)
-        for row, (_, _, rows) in enumerate(self.layout):
-            for column, (_, _, columns) in enumerate(self.layout[row:], start=row):
-                part = blocks.pop(0).reshape(batch, rows.stop - rows.start, columns.stop - columns.start)
-                out[:, rows, columns] = part
-                if row != column:
-                    out[:, columns, rows] = part.transpose(1, 2)
-        return out
+    def _function(self, what: str, plan: Plan) -> Function:
+        if (what, plan) not in self._functions:
+            self._functions[what, plan] = self._ready(_lowered(self.problem, what, plan))
+        return self._functions[what, plan]
 
-    def _function(self, what: str) -> tuple[Callable[..., tuple[TorchTensor, ...]], Lowered]:
-        if what not in self._functions:
-            lowered = _lowered(self.problem, what)
-            self._functions[what] = (_executable(lowered), lowered)
-        return self._functions[what]
+    def _extra(self, system: System, items: Items, plan: Plan) -> Function:
+        return self._ready(_lowered_extra(self.problem, system, items, plan))
 
-    def _call(
-        self,
-        function: Callable[..., tuple[TorchTensor, ...]],
-        lowered: Lowered,
-        flat: TorchTensor,
-        direction: TorchTensor | None,
-    ) -> tuple[TorchTensor, ...]:
-        blocks = self.unpack(flat)
-        moves = (
-            {} if direction is None else {f"v_{name}": part for name, part in self.unpack(direction).items()}
-        )
-        available = {**blocks, **moves, "x": self.x, "y": self.y}
+    def _ready(self, lowered: Lowered) -> Function:
+        """Bind data and sizes, and compute what depends on them alone."""
         missing = [name for name in lowered.sizes if name not in self.sizes]
         if missing:
             raise ValueError(
                 f"no number is known for {', '.join(missing)}; known are {', '.join(self.sizes)}: substitute the rest"
             )
-        unknown = [t.name for t in lowered.arguments if t.name not in available]
+        data = {"x": self.x, "y": self.y}
+        unknown = [name for name in lowered.data if name not in data]
         if unknown:
+            known = [*(name for name, _, _ in self.layout), *data]
             raise ValueError(
-                f"nothing is known of the tensors {', '.join(unknown)}; this function has {', '.join(available)}"
+                f"nothing is known of the tensors {', '.join(unknown)}; this function has {', '.join(known)}"
             )
-        tensors = [available[t.name] for t in lowered.arguments]
-        return function(*tensors, *[self.sizes[name] for name in lowered.sizes])
+        functions = _executable(lowered)
+        tensors = [data[name] for name in lowered.data]
+        sizes = [self.sizes[name] for name in lowered.sizes]
+        prepared = functions[f"{lowered.name}_data"](*tensors, *sizes, self.x)
+        return Function(functions[lowered.name], lowered, (*tensors, *prepared, *sizes))
 
 
 @lru_cache(maxsize=256)
-def _lowered(problem: Problem, what: str) -> Lowered:
-    # The source holds for every size and data set, so studies of one architecture share it.
+def _lowered(problem: Problem, what: str, plan: Plan) -> Lowered:
+    # The source holds for every size and data set of a plan, so studies of one architecture share it.
     general = replace(problem, activation=None, loss=None, freeze=(), rate=())
     system, outputs, batched = _derived(general, what)
-    return lower(what, system, outputs, batched, problem.functions)
+    names = [block.name for block in problem.blocks]
+    flat: dict[str, Sequence[Tensor]] = {"theta": problem.parameters}
+    groups: dict[str, Group] = {}
+    if what == "hvp":
+        flat["v"] = list(problem.directions.values())
+        groups["hvp"] = [f"hvp_{name}" for name in names]
+    if "gradient" in what:
+        groups["gradient"] = [f"grad_{name}" for name in names]
+    if "hessian" in what:
+        groups["hessian"] = [
+            [f"hess_{row}_{column}" for column in names[position:]] for position, row in enumerate(names)
+        ]
+    return lower(what, system, outputs, batched, problem.functions, plan, flat, groups)
+
+
+@lru_cache(maxsize=256)
+def _lowered_extra(problem: Problem, system: System, items: Items, plan: Plan) -> Lowered:
+    outputs = {name: (expr, indices) for name, expr, indices in items}
+    flat = {"theta": problem.parameters}
+    return lower("extra", system, outputs, problem.parameters, problem.functions, plan, flat)
 
 
 @lru_cache(maxsize=256)
@@ -317,15 +311,6 @@ def _check_data(problem: Problem, x: TorchTensor, y: TorchTensor) -> None:
     for name, data in (("x", x), ("y", y)):
         if not bool(torch.isfinite(data).all()):
             raise ValueError(f"{name} holds a number that is not finite")
-
-
-@lru_cache(maxsize=256)
-def _extra(
-    problem: Problem, system: System, items: tuple[tuple[str, Expr, tuple[Index, ...]], ...]
-) -> tuple[Callable[..., tuple[TorchTensor, ...]], Lowered]:
-    outputs = {name: (expr, indices) for name, expr, indices in items}
-    lowered = lower("extra", system, outputs, problem.parameters, problem.functions)
-    return _executable(lowered), lowered
 
 
 def compile_system(

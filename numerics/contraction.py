@@ -1,11 +1,11 @@
 r"""Order of pairwise contractions of a product of labelled arrays, by exact search over subsets.
 
-The cost of contracting two groups is the number of multiplications, the product of the sizes of all their labels; a
-group keeps the labels that are wanted or that another factor still has.  Dynamic programming over the :math:`2^K`
-subsets finds the cheapest tree; K is the number of factors of one product, rarely more than six.
+A group of factors keeps the labels that are wanted or that another factor still has.  Dynamic programming over the
+:math:`2^K` subsets finds the tree of least total price; K is the number of factors of one product, rarely more than
+six.  By default the price of combining two groups is the number of multiplications, the product of the sizes of all
+their labels.
 
->>> order = contraction_order([(frozenset("ij"), False), (frozenset("jk"), False), (frozenset("k"), False)],
-...                           frozenset("i"), size=lambda label: 100)
+>>> order = contraction_order([frozenset("ij"), frozenset("jk"), frozenset("k")], frozenset("i"))
 >>> order  # the matrix-vector product first, then the other matrix
 [(1, 2), (0, 1)]
 """
@@ -14,35 +14,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-__all__ = ["contraction_order"]
+from numerics.emit_nodes import Graph, Plan, Value
 
-#: Sizes assumed when contractions are ordered; the source itself is valid for every size.
-NOMINAL = {"n": 100, "m": 10, "d": 8, "o": 3}
-BATCH = 64
+__all__ = ["contracted", "contraction_order"]
 
-Labels = frozenset[Hashable]
+Labels = frozenset[str]
+#: Price of a pair from the positions of the factors on each side, the labels of each side and of the result.
+Price = Callable[[tuple[int, ...], tuple[int, ...], Labels, Labels, Labels], float]
 
 
-def nominal_size(label: Hashable) -> float:
-    """Return the size assumed for an index: that of its dimension, 10 for an unknown one."""
-    return NOMINAL.get(str(getattr(label, "dim", "")), 10)
+def _multiplications(
+    left: tuple[int, ...], right: tuple[int, ...], first: Labels, second: Labels, out: Labels
+) -> float:
+    return 100.0 ** len(first | second)
 
 
 def contraction_order(
-    factors: Sequence[tuple[Labels, bool]],
-    keep: Labels,
-    size: Callable[[Hashable], float] = nominal_size,
+    factors: Sequence[Labels], keep: Labels, price: Price = _multiplications
 ) -> list[tuple[int, int]]:
     """Return the pairs to contract in turn.
 
     Parameters
     ----------
-    factors : sequence of (labels, batched)
-        Labels of each factor, and whether it has a batch axis as well.
+    factors : sequence of frozenset of str
+        Labels of each factor.
     keep : frozenset
         Labels of the result.
-    size : callable
-        Size assumed for a label.
+    price : callable
+        Price of combining two groups: ``price(left, right, left_labels, right_labels, result_labels)``, where ``left``
+        and ``right`` are the positions of the factors in each group.
 
     Returns
     -------
@@ -52,21 +52,14 @@ def contraction_order(
     count = len(factors)
     if count < 2:
         return []
-    labels, flags = [f[0] for f in factors], [f[1] for f in factors]
-    members = {s: [j for j in range(count) if s >> j & 1] for s in range(1, 1 << count)}
+    members = {s: tuple(j for j in range(count) if s >> j & 1) for s in range(1, 1 << count)}
     everything = (1 << count) - 1
 
     def result(subset: int) -> Labels:
-        inside: Labels = frozenset().union(*[labels[j] for j in members[subset]])
-        return inside & keep.union(*[labels[j] for j in members.get(everything ^ subset, [])])
+        inside: Labels = frozenset().union(*[factors[j] for j in members[subset]])
+        return inside & keep.union(*[factors[j] for j in members.get(everything ^ subset, ())])
 
-    def work(left: int, right: int) -> float:
-        out = float(BATCH if any(flags[j] for j in members[left | right]) else 1)
-        for label in shapes[left] | shapes[right]:
-            out *= size(label)
-        return out
-
-    shapes = {1 << j: labels[j] for j in range(count)}
+    shapes = {1 << j: factors[j] for j in range(count)}
     best: dict[int, tuple[float, int]] = {1 << j: (0.0, 0) for j in range(count)}
     for subset in sorted(members, key=lambda s: len(members[s])):
         if subset in best:
@@ -76,7 +69,8 @@ def contraction_order(
         while part:
             other = subset ^ part
             if part < other:
-                options.append((best[part][0] + best[other][0] + work(part, other), part))
+                work = price(members[part], members[other], shapes[part], shapes[other], shapes[subset])
+                options.append((best[part][0] + best[other][0] + work, part))
             part = (part - 1) & subset
         best[subset] = min(options)
     return _pairs(best, everything, count)
@@ -99,3 +93,37 @@ def _pairs(best: dict[int, tuple[float, int]], everything: int, count: int) -> l
         pairs.append((alive.index(left), alive.index(right)))
         alive = [s for s in alive if s not in (left, right)] + [left | right]
     return pairs
+
+
+def contracted(graph: Graph, plan: Plan, values: Sequence[Value], summed: Sequence[Hashable]) -> Value:
+    """Return the sum over the labels ``summed`` of the product of ``values``, in the order cheapest for the plan.
+
+    An index that one factor alone has is summed in that factor first.
+    """
+    values = list(values)
+    keep = {u for v in values for u in v.labels} - set(summed)
+    for position, value in enumerate(values):
+        others = {u for p, v in enumerate(values) if p != position for u in v.labels}
+        if any(u not in keep and u not in others for u in value.labels):
+            wanted = {u for u in value.labels if u in keep or u in others}
+            values[position] = graph.make("sum", [value], wanted)
+    text = {u: f"{number}:{dim}" for number, (u, dim) in enumerate(_dims(values).items())}
+    data = [not v.node.batched for v in values]
+
+    def price(
+        left: tuple[int, ...], right: tuple[int, ...], first: Labels, second: Labels, out: Labels
+    ) -> float:
+        return plan.price(first, second, out, (all(data[j] for j in left), all(data[j] for j in right)))
+
+    shapes = [frozenset(text[u] for u in v.labels) for v in values]
+    for pair in contraction_order(shapes, frozenset(text[u] for u in keep), price):
+        first, second = values[pair[0]], values[pair[1]]
+        rest = [v for j, v in enumerate(values) if j not in pair]
+        needed = keep.union(*[v.labels for v in rest])
+        union = {*first.labels, *second.labels}
+        values = [*rest, graph.make("contract" if union - needed else "mul", [first, second], needed)]
+    return values[0]
+
+
+def _dims(values: Sequence[Value]) -> dict[Hashable, str]:
+    return {u: dim for v in values for u, dim in zip(v.labels, v.node.dims, strict=True)}

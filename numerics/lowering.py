@@ -1,55 +1,36 @@
-r"""Lower indexed definitions to straight-line PyTorch source.
+r"""Lower indexed definitions to a graph of arrays, and the graph to straight-line PyTorch source.
 
 Every value carries labels (index names), so a transposition is a label and never a copy of the computation:
-``tanh(z)`` is evaluated once however it is indexed.  A sum of products becomes pairwise contractions in the order
-found by an exact search over subsets; parameter-dependent values have a leading batch axis over parameter points.
+``tanh(z)`` is evaluated once however it is indexed, and shared by value, gradient and Hessian.  A sum of products
+becomes pairwise contractions in the order found by an exact search over subsets.  A factor that is itself a sum is
+multiplied out where that keeps an array of more axes from being built; a Kronecker delta becomes entries on a
+diagonal.  How the graph is written down is decided in ``numerics.emit``.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from keyword import iskeyword
 
 import sympy
-from sympy import Add, Expr, Mul, Pow, Symbol
+from sympy import Add, Expr, Mul, Pow
 
 from derivations.functions import step
 from derivations.generic import bind
-from derivations.indexed import Delta, Entry, Index, ISum, Tensor, open_sum, rename
+from derivations.indexed import Delta, Entry, Index, ISum, Tensor, isum, open_sum, rename, replace_index
 from derivations.system import System
-from numerics.contraction import contraction_order
+from numerics.contraction import contracted
 from numerics.elementwise import ELEMENTWISE
+from numerics.emit import Lowered, Output, emit
+from numerics.emit_nodes import Graph, Plan, Value
+from numerics.emit_results import Group
 
 __all__ = ["Lowered", "lower"]
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 #: Names the generated source uses itself.
-_TAKEN = {"torch", "math", "B", "dtype", "device"}
-
-
-@dataclass(frozen=True)
-class _Value:
-    code: str
-    labels: tuple[Index, ...] = ()
-    batched: bool = False
-    constant: bool = False
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """Generated source and what it takes: ``arguments`` in order, each batched (parameters) or not (data).
-
-    ``sizes`` are the dimensions and constants that no argument tells; their numbers follow the arguments.
-    """
-
-    source: str
-    name: str
-    arguments: tuple[Tensor, ...]
-    batched: frozenset[Tensor]
-    sizes: tuple[str, ...] = ()
+_TAKEN = {"torch", "math", "B", "like", "block", "start"}
 
 
 def lower(
@@ -58,6 +39,9 @@ def lower(
     outputs: Mapping[str, tuple[Expr, Sequence[Index]]],
     batched: Sequence[Tensor],
     functions: Mapping[str, Callable[..., Expr]],
+    plan: Plan | None = None,
+    flat: Mapping[str, Sequence[Tensor]] | None = None,
+    groups: Mapping[str, Group] | None = None,
 ) -> Lowered:
     """Return the source of one function computing all ``outputs``, sharing common subexpressions.
 
@@ -68,23 +52,66 @@ def lower(
     system : System
         Definitions the outputs may refer to.
     outputs : mapping
-        Output name to (expression, its free indices in the order of the axes).  Each output has shape
-        (B, *sizes of the indices).
+        Output name to (expression, its free indices in the order of the axes).
     batched : sequence of Tensor
-        Leaves with a leading batch axis (parameters, directions); the others are data.
+        Leaves that differ from point to point (parameters, directions); the others are data.
     functions : mapping
         Concrete sigma and ell, as for ``derivations.generic.bind``.
-
+    plan : Plan, optional
+        Layout; by default the batch axis leads.
+    flat : mapping, optional
+        Name of a flat vector to the tensors it is made of: the function then takes the vector and splits it.
+    groups : mapping, optional
+        Name of a result to the outputs it is made of: names make the vector of the flattened outputs, rows of names
+        the symmetric matrix whose blocks on and above the diagonal are these outputs.
     """
+    plan = plan or Plan()
     known: list[Tensor] = [*batched, *(leaf.tensor for leaf in system.declarations)]
     known += [definition.tensor for definition in system.definitions]
     written = [*(expr for expr, _ in outputs.values()), *(d.expr for d in system.definitions)]
     reserved = frozenset(str(s) for tensor in known for s in tensor.dims).union(
         *[{str(s) for s in expr.free_symbols} for expr in written]
     )
-    work = _Lowering(system, frozenset(batched), dict(functions), reserved)
-    results = [work.output(expr, tuple(labels)) for expr, labels in outputs.values()]
-    return work.finish(name, list(outputs), results)
+    reserved |= set(flat or {}) | set(groups or {})
+    reserved |= {
+        u for group in (groups or {}).values() for row in group if not isinstance(row, str) for u in row
+    }
+    work = _Lowering(system, frozenset(batched), dict(functions), plan, reserved)
+    results = {
+        key: Output(work.value(bind(expr, work.functions)), tuple(labels), work.sizes_of(labels))
+        for key, (expr, labels) in outputs.items()
+    }
+    lowered = emit(
+        name,
+        plan,
+        results,
+        leaves=[
+            (work.identifier(t), work.sizes_of_tensor(t), t in work.batched)
+            for t in _leaves(work, batched, flat)
+        ],
+        flat={key: [work.identifier(t) for t in tensors] for key, tensors in (flat or {}).items()},
+        groups=groups or {},
+        names=work.names,
+        symbols=work.symbols,
+    )
+    original = {work.identifier(t): t.name for t in work.identifiers}
+    return replace(
+        lowered,
+        arguments=tuple(original.get(u, u) for u in lowered.arguments),
+        data=tuple(original.get(u, u) for u in lowered.data),
+    )
+
+
+def _leaves(
+    work: _Lowering, batched: Sequence[Tensor], flat: Mapping[str, Sequence[Tensor]] | None
+) -> list[Tensor]:
+    """Return what the function takes: used leaves, all of a flat vector, and at least one batched leaf."""
+    used = sorted(work.used, key=lambda t: (t not in work.batched, t.name))
+    inside = [t for tensors in (flat or {}).values() for t in tensors]
+    first = (
+        [] if inside or any(t in work.batched for t in used) else sorted(batched, key=lambda t: t.name)[:1]
+    )
+    return [*inside, *first, *(t for t in used if t not in inside)]
 
 
 @dataclass
@@ -92,19 +119,21 @@ class _Lowering:
     system: System
     batched: frozenset[Tensor]
     functions: dict[str, Callable[..., Expr]]
+    plan: Plan
     reserved: frozenset[str] = frozenset()
+    graph: Graph = field(default_factory=Graph)
     identifiers: dict[Tensor, str] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    memo: dict[Expr, _Value] = field(default_factory=dict)
-    definitions: dict[Tensor, _Value] = field(default_factory=dict)
+    memo: dict[Expr, Value] = field(default_factory=dict)
+    definitions: dict[Tensor, Value] = field(default_factory=dict)
     used: dict[Tensor, None] = field(default_factory=dict)
-    dims: dict[str, None] = field(default_factory=dict)
-    counter: itertools.count[int] = field(default_factory=itertools.count)
+    #: Symbols in the code of each dimension or constant.
+    symbols: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
-    def value(self, expr: Expr) -> _Value:
-        """Lower ``expr``; equal expressions up to the names of free indices share one variable."""
+    def value(self, expr: Expr) -> Value:
+        """Lower ``expr``; equal expressions up to the names of free indices share one node."""
         if _is_constant(expr):
-            return self.constant(expr)
+            return self.graph.fill(self.number(expr))
         order: list[Index] = []
         _free(expr, order)
         names = [Index(f"_l{j}", u.dim) for j, u in enumerate(order)]
@@ -112,257 +141,224 @@ class _Lowering:
         if canonical not in self.memo:
             self.memo[canonical] = self.build(canonical)
         found = self.memo[canonical]
-        back = dict(zip(names, order, strict=True))
-        return _Value(found.code, tuple(back[u] for u in found.labels), found.batched, found.constant)
+        back: dict[Hashable, Index] = dict(zip(names, order, strict=True))
+        return Value(found.node, tuple(back[u] for u in found.labels))
 
-    def constant(self, expr: Expr) -> _Value:
-        for symbol in expr.free_symbols:
-            self.dims[symbol.name] = None
-        code = repr(float(expr)) if not expr.free_symbols else f"({sympy.pycode(expr)})"
-        return _Value(code, constant=True)
+    def number(self, expr: Expr) -> str:
+        """Return the Python code of a constant."""
+        names = tuple(sorted(s.name for s in expr.free_symbols))
+        if expr.is_Integer and abs(expr) == 1:
+            return str(expr)
+        code = f"({sympy.pycode(expr)})" if names else repr(float(expr))
+        self.symbols[code] = names
+        return code
 
-    def build(self, expr: Expr) -> _Value:
+    def dim(self, dim: Expr) -> str:
+        """Return the Python code of a dimension."""
+        self.symbols[str(dim)] = tuple(sorted(s.name for s in dim.free_symbols))
+        return str(dim)
+
+    def sizes_of(self, labels: Sequence[Index]) -> tuple[str, ...]:
+        return tuple(self.dim(u.dim) for u in labels)
+
+    def sizes_of_tensor(self, tensor: Tensor) -> tuple[str, ...]:
+        return tuple(self.dim(u) for u in tensor.dims)
+
+    def build(self, expr: Expr) -> Value:
         if isinstance(expr, Entry):
             return self.entry(expr)
-        if isinstance(expr, Delta):
-            return self.delta(expr)
         if isinstance(expr, Add):
             return self.add(expr)
-        if isinstance(expr, Mul):
-            return self.product(Mul.make_args(expr), ())
-        if isinstance(expr, ISum):
-            summed = []
-            body: Expr = expr
-            while isinstance(body, ISum):
-                body, index = open_sum(body)
-                summed.append(index)
-            if isinstance(body, Add):  # only below a function that could not be distributed
-                raise NotImplementedError(f"unexpected sum of a sum: {body}")
-            return self.product(Mul.make_args(body), tuple(summed))
+        if isinstance(expr, Mul | ISum | Delta) or (isinstance(expr, Pow) and expr.exp == 2):
+            return self.product(expr)
         if isinstance(expr, Pow):
             return self.power(expr)
         return self.call(expr)
 
-    def entry(self, expr: Entry) -> _Value:
+    def entry(self, expr: Entry) -> Value:
         tensor, indices = expr.tensor, expr.indices
         if len(set(indices)) != len(indices) or not all(isinstance(u, Index) for u in indices):
             raise NotImplementedError(f"entry {expr} with a repeated or constant index")
         if tensor not in self.system:
             self.used[tensor] = None
-            return _Value(self.identifier(tensor), indices, tensor in self.batched)
+            dims = self.sizes_of_tensor(tensor)
+            return Value(self.graph.leaf(self.identifier(tensor), dims, tensor in self.batched), indices)
         if tensor not in self.definitions:
             definition = self.system[tensor]
             lowered = self.value(bind(definition.expr, self.functions))
-            lowered = self.named(
-                self.identifier(tensor),
-                self.full(lowered, definition.indices),
-                definition.indices,
-                lowered.batched,
-            )
+            if lowered.node.op != "leaf":
+                self.names.setdefault(lowered.node.uid, self.identifier(tensor))
             self.definitions[tensor] = lowered
         found = self.definitions[tensor]
-        return _Value(found.code, indices, found.batched)
+        formals: dict[Hashable, Index] = dict(zip(self.system[tensor].indices, indices, strict=True))
+        return Value(found.node, tuple(formals[u] for u in found.labels))
 
-    def delta(self, expr: Delta) -> _Value:
-        left, right = expr.args
-        if not (isinstance(left, Index) and isinstance(right, Index)):
-            raise NotImplementedError(f"{expr} with a constant index: sum over it or replace it by an entry")
-        size = self.size(left.dim)
-        code = f"torch.eye({size}, dtype=dtype, device=device)"
-        return self.named(None, code, (left, right), False)
+    def add(self, expr: Expr) -> Value:
+        """Lower a sum as constant + sum of coefficients times arrays."""
+        constant: Expr = sympy.Integer(0)
+        terms: dict[tuple[int, tuple[Hashable, ...]], tuple[Value, Expr]] = {}
+        for term in Add.make_args(expr):
+            scalar, rest = _split(term)
+            if rest == 1:
+                constant += scalar
+                continue
+            value = self.value(rest)
+            key = (value.node.uid, value.labels)
+            terms[key] = (value, terms[key][1] + scalar if key in terms else scalar)
+        if constant != 0 and len(terms) == 1 and next(iter(terms.values()))[0].node.op == "mul":
+            # c_0 + c_1 u^2 is one call if c_0 is an array.
+            terms[-1, ()] = (self.graph.fill(self.number(constant)), sympy.Integer(1))
+            constant = sympy.Integer(0)
+        ordered = sorted(terms.values(), key=lambda t: t[0].node.uid)
+        payload = (
+            self.number(constant) if constant != 0 else None,
+            tuple(self.number(scalar) for _, scalar in ordered),
+        )
+        if not ordered:
+            return self.graph.fill(self.number(constant))
+        if payload == (None, ("1",)):
+            return ordered[0][0]
+        return self.graph.make("linear", [value for value, _ in ordered], payload=payload)
 
-    def add(self, expr: Add) -> _Value:
-        # A term -u is subtracted: a negation of its own would be one more pass over the array.
-        plus = [self.value(u) for u in expr.args if u.as_coeff_Mul()[0] != -1]
-        minus = [self.value(-u) for u in expr.args if u.as_coeff_Mul()[0] == -1]
-        labels, batched = _union([*plus, *minus]), any(v.batched for v in [*plus, *minus])
-        code = " + ".join(self.aligned(v, labels) for v in plus)
-        code += "".join(f" - {self.aligned(v, labels)}" for v in minus)
-        return self.named(None, code.strip() if plus else f"-{code[3:]}", labels, batched)
+    def power(self, expr: Pow) -> Value:
+        base, exponent = self.value(expr.base), expr.exp
+        if exponent == sympy.Rational(1, 2):
+            return self.graph.make("map", [base], payload=("torch.sqrt({})",))
+        if exponent == -1:
+            return self.graph.make("map", [base], payload=("torch.reciprocal({})",))
+        if exponent.is_number:
+            number = int(exponent) if exponent.is_Integer else float(exponent)
+            return self.graph.make("map", [base], payload=(f"torch.pow({{}}, {number})",))
+        return self.graph.make("call", [base, self.value(exponent)], payload=("torch.pow",))
 
-    def power(self, expr: Pow) -> _Value:
-        base = self.value(expr.base)
-        exponent = expr.exp
-        if exponent == 2:
-            code = f"{base.code} * {base.code}"
-        elif exponent == sympy.Rational(1, 2):
-            code = f"torch.sqrt({base.code})"
-        elif exponent == -1:
-            code = f"{base.code}.reciprocal()"
-        elif exponent.is_number:
-            code = f"{base.code}.pow({int(exponent) if exponent.is_Integer else float(exponent)})"
-        else:
-            power = self.value(exponent)
-            labels = _union([base, power])
-            code = f"torch.pow({self.aligned(base, labels)}, {self.aligned(power, labels)})"
-            return self.named(None, code, labels, base.batched or power.batched)
-        return self.named(None, code, base.labels, base.batched)
-
-    def call(self, expr: Expr) -> _Value:
+    def call(self, expr: Expr) -> Value:
         if isinstance(expr, step):
-            inner = self.value(expr.args[0])
             at_zero = float(expr.args[1])
             # A bool tensor times a float has torch's default dtype, float32, so the dtype is set first.
-            code = f"({inner.code} > 0).to(dtype)" + (
-                f" + {at_zero!r} * ({inner.code} == 0).to(dtype)" if at_zero else ""
-            )
-            return self.named(None, code, inner.labels, inner.batched)
+            pattern = "({0} > 0).to({0}.dtype)"
+            pattern += f" + {at_zero!r} * ({{0}} == 0).to({{0}}.dtype)" if at_zero else ""
+            return self.graph.make("map", [self.value(expr.args[0])], payload=(pattern,))
         if isinstance(expr, sympy.Max | sympy.Min):
-            word = "maximum" if isinstance(expr, sympy.Max) else "minimum"
-            values = [self.value(arg) for arg in expr.args]
-            labels, batched = _union(values), any(v.batched for v in values)
-            code = self.tensor(values[0], labels)
-            for v in values[1:]:
-                code = f"torch.{word}({code}, {self.tensor(v, labels)})"
-            return self.named(None, code, labels, batched)
-        pattern = ELEMENTWISE.get(type(expr))
-        if pattern is None:
+            word = "torch.maximum" if isinstance(expr, sympy.Max) else "torch.minimum"
+            out = self.value(expr.args[0])
+            for other in expr.args[1:]:
+                out = self.graph.make("call", [out, self.value(other)], payload=(word,))
+            return out
+        pattern = ELEMENTWISE.get(type(expr), "")
+        if not pattern:
             raise NotImplementedError(
-                f"{type(expr).__name__} has no PyTorch form: add one to numerics/lowering.py"
+                f"{type(expr).__name__} has no PyTorch form: add one to numerics/elementwise.py"
             )
         inner = self.value(expr.args[0])
-        return self.named(None, pattern.format(inner.code), inner.labels, inner.batched)
-
-    def product(self, factors: Sequence[Expr], summed: tuple[Index, ...]) -> _Value:
-        scalars = [f for f in factors if _is_constant(f)]
-        values = [self.value(f) for f in factors if not _is_constant(f)]
-        out = self.contract(values, summed)
-        scalar = Mul(*scalars)
-        if scalar == 1:
-            return out
-        code = f"-{out.code}" if scalar == -1 else f"{self.constant(scalar).code} * {out.code}"
-        return self.named(None, code, out.labels, out.batched)
-
-    def contract(self, values: list[_Value], summed: tuple[Index, ...]) -> _Value:
-        keep = frozenset(u for v in values for u in v.labels) - frozenset(summed)
-        for pair in contraction_order([(frozenset(v.labels), v.batched) for v in values], keep):
-            first, second = values[pair[0]], values[pair[1]]
-            rest = [v for j, v in enumerate(values) if j not in pair]
-            needed = keep.union(*[v.labels for v in rest]) if rest else keep
-            values = [*rest, self.pair(first, second, needed)]
-        (last,) = values
-        gone = [u for u in last.labels if u not in keep]
-        if gone:
-            axes = ", ".join(str(last.labels.index(u) + last.batched) for u in gone)
-            left = tuple(u for u in last.labels if u in keep)
-            return self.named(None, f"{last.code}.sum(dim=({axes},))", left, last.batched)
-        return last
-
-    def pair(self, first: _Value, second: _Value, needed: frozenset[Index]) -> _Value:
-        union = _union([first, second])
-        labels = tuple(u for u in union if u in needed)
-        batched = first.batched or second.batched
-        if labels == union:
-            return self.named(
-                None, f"{self.aligned(first, union)} * {self.aligned(second, union)}", union, batched
+        out = self.graph.make("map", [inner], payload=(pattern,))
+        if inner.node.uid in self.names:
+            self.names.setdefault(
+                out.node.uid, self.unique(f"{type(expr).__name__}_{self.names[inner.node.uid]}")
             )
-        letters = {u: _LETTERS[j] for j, u in enumerate(union)}
-        words = [("Z" if v.batched else "") + "".join(letters[u] for u in v.labels) for v in (first, second)]
-        result = ("Z" if batched else "") + "".join(letters[u] for u in labels)
-        code = f"torch.einsum('{words[0]},{words[1]}->{result}', {first.code}, {second.code})"
-        return self.named(None, code, labels, batched)
+        return out
 
-    def named(self, name: str | None, code: str, labels: tuple[Index, ...], batched: bool) -> _Value:
-        name = name or f"t{next(self.counter)}"
-        self.lines.append(f"{name} = {code}")
-        return _Value(name, labels, batched)
+    # -- products ------------------------------------------------------------------------------------------------
+
+    def product(self, expr: Expr) -> Value:
+        """Lower a product, or a sum of products over any number of indices."""
+        summed: list[Index] = []
+        body = expr
+        while isinstance(body, ISum):
+            body, index = open_sum(body)
+            summed.append(index)
+        factors = list(Mul.make_args(body))
+        spread = self.multiplied_out(factors, bool(summed))
+        if spread is not None:
+            return self.value(isum(spread, *summed)) if summed else self.add(spread)
+        scalar, factors = _collected(factors)
+        delta = next((f for f in factors if isinstance(f, Delta)), None)
+        if delta is not None:
+            return self.scaled(scalar, self.on_diagonal(delta, factors, tuple(summed)))
+        values = [self.value(f) for f in factors]
+        return self.scaled(scalar, contracted(self.graph, self.plan, values, summed))
+
+    def scaled(self, scalar: Expr, value: Value) -> Value:
+        if scalar == 1:
+            return value
+        return self.graph.make("linear", [value], payload=(None, (self.number(scalar),)))
+
+    def on_diagonal(self, delta: Delta, factors: Sequence[Expr], summed: tuple[Index, ...]) -> Value:
+        """Lower delta(k, q) times the other factors, where neither k nor q is summed."""
+        left, right = delta.args
+        if not (isinstance(left, Index) and isinstance(right, Index)):
+            raise NotImplementedError(f"{delta} with a constant index: sum over it or replace it by an entry")
+        rest = replace_index(Mul(*[f for f in factors if f is not delta]), right, left)
+        total = isum(rest, *summed) if summed else rest
+        value = self.value(total)
+        if left not in value.labels:  # constant along the diagonal: ones carry its axis
+            ones = Value(self.graph.ones(self.dim(left.dim)), (left,))
+            value = ones if total == 1 else self.graph.make("mul", [value, ones])
+        return self.graph.diagonal(value, left, right)
+
+    def multiplied_out(self, factors: Sequence[Expr], summed: bool) -> Expr | None:
+        """Expand a factor that is a sum: if a term has a delta, or if more axes than its parts have would be summed."""
+        for position, factor in enumerate(factors):
+            if isinstance(factor, Add) and (factor.has(Delta) or (summed and _spreads(factor))):
+                rest = Mul(*factors[:position], *factors[position + 1 :])
+                return Add(*[term * rest for term in factor.args])
+        return None
 
     def identifier(self, tensor: Tensor) -> str:
         """Return the variable of a tensor: its name, unless that is a keyword, a size or a name the source uses."""
         if tensor not in self.identifiers:
-            name = re.sub(r"\W", "_", tensor.name)
-            taken = _TAKEN | self.reserved | set(self.identifiers.values())
-            while iskeyword(name) or name in taken or re.fullmatch(r"t\d+", name):
-                name += "_"
-            self.identifiers[tensor] = name
+            self.identifiers[tensor] = self.unique(tensor.name)
         return self.identifiers[tensor]
 
-    def size(self, dim: Expr) -> str:
-        for symbol in dim.free_symbols:
-            self.dims[symbol.name] = None
-        return str(dim)
+    def unique(self, name: str) -> str:
+        name = re.sub(r"\W", "_", name)
+        taken = _TAKEN | self.reserved | set(self.identifiers.values()) | set(self.names.values())
+        while iskeyword(name) or name in taken or re.fullmatch(r"t\d+", name):
+            name += "_"
+        return name
 
-    def aligned(self, value: _Value, labels: tuple[Index, ...]) -> str:
-        """Return code whose trailing axes broadcast against ``labels``."""
-        if value.constant or value.labels == labels:
-            return value.code
-        code, offset = value.code, int(value.batched)
-        present = [u for u in labels if u in value.labels]
-        order = [value.labels.index(u) + offset for u in present]
-        if order != sorted(order):
-            axes = ", ".join(str(axis) for axis in ([0] if offset else []) + order)
-            code = f"{code}.permute({axes})"
-        slots = [":" if u in value.labels else "None" for u in labels]
-        while slots and not value.batched and slots[0] == "None":
-            slots.pop(0)
-        if "None" in slots:
-            code = f"{code}[{', '.join(([':'] if value.batched else []) + slots)}]"
-        return code
 
-    def tensor(self, value: _Value, labels: tuple[Index, ...]) -> str:
-        return (
-            f"torch.tensor({value.code}, dtype=dtype, device=device)"
-            if value.constant
-            else self.aligned(value, labels)
-        )
+def _collected(factors: Sequence[Expr]) -> tuple[Expr, list[Expr]]:
+    """Return (constant, other factors): squares as two factors, sums without their rational content.
 
-    def full(self, value: _Value, labels: tuple[Index, ...]) -> str:
-        """Return code of shape exactly (sizes of ``labels``), with the batch axis if the value is batched."""
-        code = self.aligned(value, labels)
-        if set(value.labels) == set(labels) and not value.constant:
-            return code
-        sizes = ", ".join((["B"] if value.batched else []) + [self.size(u.dim) for u in labels])
-        if value.constant:
-            return (
-                f"torch.full(({sizes},), {code}, dtype=dtype, device=device)"
-                if labels
-                else f"torch.tensor({code}, dtype=dtype, device=device)"
-            )
-        return f"{code}.expand({sizes})"
+    2 - 2 h**2 and 1 - h**2 then share one array.
+    """
+    scalar: Expr = sympy.Integer(1)
+    out: list[Expr] = []
+    for factor in factors:
+        if _is_constant(factor):
+            scalar *= factor
+            continue
+        base, power = (factor.base, 2) if isinstance(factor, Pow) and factor.exp == 2 else (factor, 1)
+        if isinstance(base, Add):
+            content, base = base.primitive()
+            constant = base.as_coeff_Add()[0]
+            if constant < 0 or (constant == 0 and base.could_extract_minus_sign()):
+                content, base = -content, -base
+            scalar *= content**power
+        out += [base] * power
+    return scalar, out
 
-    def output(self, expr: Expr, labels: tuple[Index, ...]) -> str:
-        value = self.value(bind(expr, self.functions))
-        code = self.full(value, labels)
-        if not value.batched:
-            sizes = ", ".join(["B"] + [self.size(u.dim) for u in labels])
-            code = f"({code}).expand({sizes})"
-        return code
 
-    def finish(self, name: str, names: list[str], results: list[str]) -> Lowered:
-        name_of = self.identifier
-        arguments = tuple(sorted(self.used, key=lambda t: (t not in self.batched, t.name)))
-        first = next((t for t in sorted(self.batched, key=lambda t: t.name)), None)
-        head: list[str] = []
-        if first is not None and first not in arguments:
-            arguments = (first, *arguments)
-        where: dict[str, str] = {}
-        for tensor in arguments:
-            for axis, dim in enumerate(tensor.dims):
-                if isinstance(dim, Symbol):
-                    where.setdefault(dim.name, f"{name_of(tensor)}.shape[{axis + (tensor in self.batched)}]")
-        if first is not None:
-            lead = name_of(first)
-            head.append(f"B, dtype, device = {lead}.shape[0], {lead}.dtype, {lead}.device")
-        missing = []
-        for dim_name in self.dims:
-            if dim_name in where:
-                head.append(f"{dim_name} = {where[dim_name]}")
-            else:
-                missing.append(dim_name)
-        parameters = ", ".join([name_of(t) for t in arguments] + missing)
-        body = "\n    ".join([*head, *self.lines, f"return ({', '.join(results)},)"])
-        note = f'"""Return {", ".join(names)}; arguments with a leading batch axis: {", ".join(name_of(t) for t in arguments if t in self.batched)}."""'
-        return Lowered(
-            f"def {name}({parameters}):\n    {note}\n    {body}\n",
-            name,
-            arguments,
-            self.batched,
-            tuple(missing),
-        )
+def _split(term: Expr) -> tuple[Expr, Expr]:
+    """Return (constant factor, the rest) of a term."""
+    parts = Mul.make_args(term)
+    constants = [p for p in parts if _is_constant(p)]
+    return Mul(*constants), Mul(*[p for p in parts if not _is_constant(p)])
 
 
 def _is_constant(expr: Expr) -> bool:
     return not expr.has(Entry, ISum, Delta, Index)
+
+
+def _spreads(factor: Add) -> bool:
+    axes = len(_labels(factor))
+    return all(axes > max(len(_labels(f)) for f in Mul.make_args(term)) for term in factor.args)
+
+
+def _labels(expr: Expr) -> list[Index]:
+    found: list[Index] = []
+    _free(expr, found)
+    return found
 
 
 def _free(expr: Expr, found: list[Index]) -> None:
@@ -372,11 +368,3 @@ def _free(expr: Expr, found: list[Index]) -> None:
     else:
         for arg in expr.args:
             _free(arg, found)
-
-
-def _union(values: Sequence[_Value]) -> tuple[Index, ...]:
-    # Start from the widest operand, so that most operands need no permutation.
-    labels: list[Index] = []
-    for value in sorted(values, key=lambda v: -len(v.labels)):
-        labels.extend(u for u in value.labels if u not in labels)
-    return tuple(labels)

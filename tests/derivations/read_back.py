@@ -29,10 +29,10 @@ def _load(name):
 
 
 latex_tests = _load("test_latex")
-latex_tests.SIZES["D"] = latex_tests.SIZES["d"] + 1
+latex_tests.SIZES |= {"D": latex_tests.SIZES["d"] + 1, "m3": 2, "m_3": 2}
 SIZES = latex_tests.SIZES
-SCALARS = {"eta": 0.7, "lambda": 0.3, "z": 0.4, "f": 0.6, "y": -0.8, "s": 0.9}
-SCALARS |= {rf"\{name}": SCALARS[name] for name in ("eta", "lambda")}
+SCALARS = {"eta": 0.7, "lambda": 0.3, "z": 0.4, "f": 0.6, "y": -0.8, "s": 0.9, "tau": 0.2}
+SCALARS |= {rf"\{name}": SCALARS[name] for name in ("eta", "lambda", "tau")}
 
 
 class Reader(latex_tests.Reader):
@@ -41,11 +41,26 @@ class Reader(latex_tests.Reader):
     def base(self, token):
         if token == r"\frac" and self.items[self.at : self.at + 2] == ["{", r"\partial"]:
             return self.partial()
+        if token == "(" and self.items[self.at : self.at + 3] == ["H", "v", ")"]:
+            self.at += 3
+            return self.named("(Hv)")
         if token == r"\sqrt" and self.next == "{":
             return self.group() ** 0.5
         return super().base(token)
 
+    def named(self, name):
+        """Read a superscript that belongs to a name, then the indices."""
+        self.take("^"), self.take("{")
+        text = ""
+        while self.next != "}" or text.count("{") > text.count("}"):
+            text += self.take()
+        self.take("}")
+        name = re.sub(r"\^\{(\(\d\))\}", r"^\1", f"{name}^{{{text}}}")
+        return super().symbol(name)
+
     def symbol(self, token):
+        if token == "v" and self.next == "^":
+            return self.named("v")
         if token in (r"\tilde", r"\dot", r"\hat"):
             self.take("{")
             token += "{" + self.take() + "}"

@@ -11,10 +11,11 @@ from sympy import Add, Float, Integer, Rational, Symbol, simplify
 
 from derivations.canonical import vanishes
 from derivations.claim import Status
+from derivations.diagonal_model import DiagonalProblem, diagonal_invariant, predictor_flow
 from derivations.equations import WHATS, derive
 from derivations.errors import FormulaError
 from derivations.formula import parse_formula
-from derivations.formula_model import DiagonalProblem, FormulaProblem, diagonal_invariant, predictor_flow
+from derivations.formula_model import FormulaProblem
 from derivations.generic import bind
 from derivations.indexed import Dim, Index, ISum, isum
 from derivations.problem import Problem, d, n

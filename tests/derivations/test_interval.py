@@ -409,6 +409,7 @@ def test_a_cell_prints_with_its_condition():
     assert r"\frac{\mu_1 \mu_2}{3} (p_1 - p_2)^{3}" in found.latex()
     equations = risk.derive("critical-equations")
     assert len(equations.system) == 5
+    assert r"w_k \ne 0" in equations.notes[1]
     assert all(e.lhs == 0 for e in equations.system)
     assert len(CellRisk(line("quadratic"), Cell(("positive",))).derive("gradient").system) == 4
 
