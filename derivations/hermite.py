@@ -365,6 +365,9 @@ def _supported(expr: Expr, highest: int) -> list[Finding]:
         for order in range(highest + 1):
             polynomial = he_polynomial(order)[::-1]
             value, error = mp.quad(lambda x, p=polynomial: at(x) * mp.polyval(p, x), nodes, error=True)
+            if not max(error, doubt) < mpf(10) ** -6 * (1 + min(size, 100)):
+                out.append(Finding(None, Status.UNDECIDED, "Adaptive quadrature does not settle."))
+                continue
             shown = Rational(str(mp.nstr(error + mpf(10) ** -20, 3)))
             out.append(
                 Finding(Float(value, 22), Status.SUPPORTED, "Adaptive quadrature, error estimated.", shown)

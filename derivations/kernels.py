@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sympy import Add, Expr, Integer, S
+from sympy import Add, Expr, Float, Integer, S
 
 from derivations.activations import Activation
 from derivations.arc_cosine import RHO
@@ -211,11 +211,17 @@ def depth_recursion(
     if depth < 1:
         raise ValueError(f"the recursion needs at least one hidden layer, got depth = {depth}")
     out: list[KernelLayer] = []
-    ntk = S(0) + c
+    a, b, c = S(0) + a, S(0) + b, S(0) + c
+    digits = max((u._prec for part in (a, b, c) for u in part.atoms(Float)), default=0) * 3 // 10
+
+    def kept(value: Expr) -> Expr:
+        return value.evalf(digits) if value.has(Float) else value
+
+    ntk = c
     for _ in range(depth):
         values = [gaussian_kernel(activation, *triple) for triple in ((a, a, a), (b, b, b), (a, b, c))]
         slope = gaussian_kernel(activation, a, b, c, order=1)
-        a, b, c = (weight_variance * value + bias_variance for value in values)
-        ntk = c + weight_variance * ntk * slope
+        a, b, c = (kept(weight_variance * value + bias_variance) for value in values)
+        ntk = kept(c + weight_variance * ntk * slope)
         out.append(KernelLayer((a, b), c, ntk))
     return tuple(out)

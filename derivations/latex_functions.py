@@ -41,7 +41,12 @@ _GREEK = frozenset(
     r"alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega ell".split()  # noqa: SIM905
 )
 _PLAIN_NAMES = frozenset(["tanh", "sin", "cos", "tan", "sinh", "cosh", "cot"])
-_SPECIAL_NAMES = {"asinh": r"\operatorname{arsinh}", "atan": r"\arctan", "sign": r"\operatorname{sgn}"}
+_SPECIAL_NAMES = {
+    "asinh": r"\operatorname{arsinh}",
+    "asin": r"\arcsin",
+    "atan": r"\arctan",
+    "sign": r"\operatorname{sgn}",
+}
 _LISTS = {"Max": r"\max", "Min": r"\min"}
 _TALL = re.compile(r"\\sum|\\frac|\\bigl|\\Bigl|\\biggl|\\begin|\(")
 _LONG_EXPONENT = 60.0  # points; beyond it e^{u} becomes exp(u), which a line may break

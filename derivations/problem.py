@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 from sympy import Expr, Integer, Symbol, sympify
 
@@ -203,6 +204,15 @@ class Problem:
     def parameters(self) -> tuple[Tensor, ...]:
         """Tensors of the blocks."""
         return tuple(block.tensor for block in self.blocks)
+
+    def leaf_values(self, x: Any, y: Any) -> Mapping[str, Any]:
+        """Return what each data tensor of the system stands for, from arrays x (n, d) and y (n,) or (n, o)."""
+        return {"x": x, "y": y}
+
+    @property
+    def index_sentence(self) -> str:
+        """Ranges of the indices as a LaTeX sentence, empty for networks, whose layers tell them."""
+        return ""
 
     def block(self, name: str) -> Block:
         """Return the block called ``name``."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sympy import Abs, Add, Expr, Rational, Symbol, cos, erf, exp, sin, sqrt, tanh
+from sympy import Abs, Add, Expr, Symbol, cos, erf, exp, sin, sqrt, tanh
 
 from derivations.errors import FormulaError
 from derivations.functions import relu, sigmoid, softplus

@@ -7,6 +7,7 @@ and is spelled out once, with as many derivatives as occur.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,9 +32,9 @@ def entry(tensor: Tensor, indices: Sequence[Expr]) -> Entry:
 
 
 def dot(tensor: Tensor) -> Tensor:
-    """Return the time derivative of a tensor as a name: a dot over the letter, left of its superscript."""
-    letter, mark, rest = tensor.tex.partition("^")
-    return Tensor(f"dot_{tensor.name}", tensor.dims, rf"\dot{{{letter}}}{mark}{rest}")
+    """Return the time derivative of a tensor as a name: a dot over the letter, left of its scripts."""
+    letter = re.split(r"[_^]", tensor.tex, maxsplit=1)[0]
+    return Tensor(f"dot_{tensor.name}", tensor.dims, rf"\dot{{{letter}}}{tensor.tex[len(letter) :]}")
 
 
 def expanded(coefficient: Expr, expr: Expr) -> Expr:
@@ -161,6 +162,8 @@ def _conventions(problem: Problem, used: Sequence[Expr]) -> list[str]:
 
 
 def _index_sentence(problem: Problem) -> str:
+    if problem.index_sentence:
+        return problem.index_sentence
     unit = _output_index(problem).name
     parts = [r"samples $i = 1, \dots, n$"]
     if problem.kind == "two_layer":
@@ -193,6 +196,4 @@ def _without_clash(problem: Problem, found: Derivation) -> Derivation:
     def both(equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
         return tuple(replace(e, lhs=renamed(e.lhs), rhs=renamed(e.rhs)) for e in equations)
 
-    return replace(
-        found, system=both(found.system), where=both(found.where), names={"o": ("u", "v", "h")}
-    )
+    return replace(found, system=both(found.system), where=both(found.where), names={"o": ("u", "v", "h")})

@@ -15,16 +15,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from derivations.formula import parse_formula
+from derivations.derivation import Derivation
+from derivations.interval import IntervalProblem
+from derivations.population import GaussianProblem
 from derivations.problem import Problem
 from workbench import store as results_store
 from workbench.data import Dataset, load_dataset
-from workbench.errors import NotThere, StudyError, exact_number
+from workbench.errors import NotThere, StudyError
+from workbench.problems import problem_of
 from workbench.progress import Progress, Silent
-from workbench.study import DeepModel, Study, TwoLayerModel, load
+from workbench.study import DeepModel, FormulaModel, Study, TwoLayerModel, load
 
 if TYPE_CHECKING:
-    from derivations.derivation import Derivation
     from numerics.compile import CompiledSystem
     from workbench.derive import Statements
     from workbench.evaluation import Evaluation, Trajectories
@@ -33,44 +35,6 @@ if TYPE_CHECKING:
     from workbench.verify import Verification
 
 __all__ = ["Analysis", "problem_of"]
-
-
-def problem_of(study: Study, *, vector_output: bool = False) -> Problem:
-    """Return the problem a study states, with symbolic sizes.
-
-    Raises
-    ------
-    NotThere
-        For models and data that this version cannot derive.
-    FormulaError
-        If a formula of the study is refused.
-    """
-    from derivations.activations import activation
-    from derivations.losses import loss
-
-    model, table = study.model, study.loss
-    if not isinstance(model, TwoLayerModel | DeepModel):
-        raise NotThere("models of kind 'formula' are not there yet; use kind = 'two_layer' or 'deep'")
-    if table.reduction == "integral" or (
-        study.data is not None and study.data.kind in ("interval", "gaussian")
-    ):
-        raise NotThere(
-            "population losses over an interval or a Gaussian are not there yet; give samples in [data]"
-        )
-    options: dict[str, object] = {
-        "input_bias": model.input_bias,
-        "output_bias": model.output_bias,
-        "vector_output": vector_output,
-        "reduction": table.reduction,
-        "factor": parse_formula(table.factor, {}),
-        "weight_decay": parse_formula(table.weight_decay, {}),
-        "freeze": model.freeze,
-        "rate": tuple((block, parse_formula(text, {})) for block, text in model.rate),
-    }
-    sigma, ell = activation(model.activation, kink=exact_number(model.kink)), loss(table.kind)
-    if isinstance(model, DeepModel):
-        return Problem.deep(len(model.widths) + 1, sigma, ell, **options)  # type: ignore[arg-type]
-    return Problem.two_layer(sigma, ell, scale=model.scale, **options)  # type: ignore[arg-type]
 
 
 class Analysis:
@@ -97,7 +61,7 @@ class Analysis:
 
     def __init__(
         self,
-        source: Study | Problem | str | Path,
+        source: Study | Problem | IntervalProblem | GaussianProblem | str | Path,
         *,
         device: str = "cpu",
         dtype: str = "float64",
@@ -116,17 +80,14 @@ class Analysis:
         self._planned = False
         self._begun = time.perf_counter()
         _check_device(device, dtype)
-        if isinstance(source, Problem):
+        self.problem: Any
+        if isinstance(source, Problem | IntervalProblem | GaussianProblem):
             self.problem = source
         else:
             self.study = source.with_overrides(seed=seed) if seed is not None else source
             data = load_dataset(self.study.data, self.study.directory)
-            if data is not None and not isinstance(data, Dataset):
-                raise NotThere(
-                    "population losses over an interval or a Gaussian are not there yet; give samples in [data]"
-                )
-            self.dataset = data
-            self.problem = problem_of(self.study, vector_output=data is not None and not data.scalar_output)
+            self.problem = problem_of(self.study, data)
+            self.dataset = data if isinstance(data, Dataset) else None
 
     # -- derivations ----------------------------------------------------------------------------------------------
 
@@ -146,9 +107,9 @@ class Analysis:
 
     def gradient_flow(self) -> Derivation:
         """Return the equations of the gradient flow; ``.equations`` are SymPy equations."""
-        from derivations.equations import derive
-
-        return derive(self.problem, "gradient-flow")
+        found = self.derive("gradient-flow")
+        assert isinstance(found, Derivation)
+        return found
 
     # -- numbers --------------------------------------------------------------------------------------------------
 
@@ -310,6 +271,11 @@ class Analysis:
     def required_data(self, purpose: str) -> Dataset:
         """Return the data, or raise StudyError saying that ``purpose`` needs them."""
         self.required_study(purpose)
+        if self.study is not None and self.study.data is not None and self.dataset is None:
+            raise NotThere(
+                f"{purpose} needs samples; a loss over {self.study.data.kind} data is derived, and its exact values are in "
+                "derivations.interval_point and derivations.population_point"
+            )
         if self.dataset is None:
             raise StudyError(
                 f"{self._name()}: data: found nothing; accepted: samples x and y, needed for {purpose}"
@@ -326,6 +292,8 @@ class Analysis:
 
     def _width(self) -> int | tuple[int, ...]:
         model = self.required_study("compiling").model
+        if isinstance(model, FormulaModel):
+            return ()
         return model.widths if isinstance(model, DeepModel) else self._one_width()
 
     def _one_width(self) -> int:

@@ -16,7 +16,7 @@ from workbench.analysis import Analysis
 from workbench.derive import statements
 from workbench.landscape import Landscape
 from workbench.results import EmbeddingCheck, Inertia
-from workbench.study import DeepModel
+from workbench.study import TwoLayerModel
 from workbench.verify import Verification, check_derivatives, check_integrators
 
 __all__ = ["VERIFY_WEIGHT", "claim_of", "landscape_claims", "verify"]
@@ -37,7 +37,7 @@ def verify(analysis: Analysis, landscape: Landscape | None) -> Verification:
     found = statements(analysis.problem)
     claims = [claim_of(s) for topic, listed in found.items() for s in listed if not _absent(topic, s)]
     widths: Sequence[int | None] = (None,)
-    if study is not None and not isinstance(study.model, DeepModel):
+    if study is not None and isinstance(study.model, TwoLayerModel):
         widths = study.landscape.widths
     seed = study.landscape.seed if study is not None else 0
     with analysis.progress.stage("verifying the derivations", VERIFY_WEIGHT) as update:

@@ -1,8 +1,6 @@
 r"""What ``workbench derive --show`` prints: equations by name, and statements with their proofs.
 
->>> from derivations.errors import AssumptionError
-from derivations.kkt import kkt
-from derivations.problem import Problem
+>>> from derivations.problem import Problem
 >>> problem = Problem.two_layer("tanh", "square")
 >>> [str(s.status) for s in derive(problem, "embedding").statements][:2]
 ['PROVED', 'PROVED']
@@ -19,7 +17,11 @@ from derivations import equations
 from derivations.conservation import conservation_derivation
 from derivations.derivation import Derivation
 from derivations.embedding import embedding_statements
+from derivations.errors import AssumptionError
+from derivations.interval import INTERVAL_WHATS, IntervalProblem
+from derivations.kkt import kkt
 from derivations.null_embedding import null_statement
+from derivations.population import POPULATION_WHATS, GaussianProblem
 from derivations.problem import Problem
 from derivations.splitting_law import splitting_law
 from derivations.statement import Statement
@@ -129,7 +131,7 @@ _TOPICS: Mapping[str, tuple[str, Callable[[Problem], list[Statement]]]] = {
 }
 
 
-def derive(problem: Problem, what: str) -> Derivation | Statements:
+def derive(problem: Problem | IntervalProblem | GaussianProblem, what: str) -> Derivation | Statements:
     """Return the equations or statements called ``what``, one of ``SHOWN``.
 
     Raises
@@ -143,12 +145,32 @@ def derive(problem: Problem, what: str) -> Derivation | Statements:
         near = get_close_matches(what, SHOWN, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ValueError(f"--show: found '{what}'; accepted: {', '.join(SHOWN)}.{hint}")
+    if not isinstance(problem, Problem):
+        return _population(problem, what)
     if what in _CONSTRAINED:
+        _check_network(problem, what)
         return _kkt(problem, what)
     if what in _TOPICS:
+        _check_network(problem, what)
         title, function = _TOPICS[what]
         return Statements(what, title, tuple(function(problem)))
     return equations.derive(problem, what)
+
+
+def _population(problem: IntervalProblem | GaussianProblem, what: str) -> Derivation:
+    known = INTERVAL_WHATS if isinstance(problem, IntervalProblem) else POPULATION_WHATS
+    if what not in known:
+        raise NotThere(
+            f"'{what}' of a loss over {problem.kind} data is not there yet; there are {', '.join(known)}"
+        )
+    return problem.derive(what)
+
+
+def _check_network(problem: Problem, what: str) -> None:
+    if problem.kind not in ("two_layer", "deep"):
+        raise NotThere(
+            f"'{what}' of a {problem.kind} model is not there yet; it needs kind = 'two_layer' or 'deep'"
+        )
 
 
 def statements(problem: Problem) -> dict[str, list[Statement]]:
@@ -156,6 +178,7 @@ def statements(problem: Problem) -> dict[str, list[Statement]]:
     out = {}
     for name, (_, function) in _TOPICS.items():
         try:
+            _check_network(problem, name)
             out[name] = function(problem)
         except NotThere:
             continue

@@ -52,6 +52,8 @@ MORE_EQUATIONS = (
     "balanced",
     "euler",
     "small-weights",
+    "hessian-vector",
+    "tangent-map",
     "kkt-norm",
     "kkt-correlation",
     "kkt-neuron",

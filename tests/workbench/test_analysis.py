@@ -72,9 +72,14 @@ def test_flow_refuses(until: float, count: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": {"kind": "formula", "output": "a*x", "parameters": ["a"]}}, "formula"),
-        ({"data": {"kind": "interval", "lower": 0, "upper": 1, "target": "x"}}, "interval"),
-        ({"data": {"kind": "gaussian", "dimension": 2, "target": "x[0]"}}, "Gaussian"),
+        (
+            {"data": {"kind": "interval", "lower": 0, "upper": 1, "target": "x"}},
+            "an interval is not there yet",
+        ),
+        (
+            {"data": {"kind": "gaussian", "dimension": 2, "target": "x[0]"}},
+            "a Gaussian population is not there yet",
+        ),
     ],
 )
 def test_what_is_not_there_says_so(changes: dict[str, object], words: str) -> None:
@@ -83,6 +88,61 @@ def test_what_is_not_there_says_so(changes: dict[str, object], words: str) -> No
         content[table] = entries
     with pytest.raises(NotThere, match=words):
         wb.Analysis(wb.study_from_mapping(content))
+
+
+def test_a_formula_is_derived_evaluated_followed_and_verified() -> None:
+    import math
+
+    rows = {"x": [[0.5, 1.0], [1.5, -2.0]], "y": [1, "1/3"]}
+    model = {
+        "kind": "formula",
+        "output": "a1*exp(w1*t) + c*u",
+        "parameters": ["a1", "w1", "c"],
+        "inputs": ["t", "u"],
+    }
+    analysis = wb.Analysis(
+        wb.study_from_mapping({"schema": 1, "name": "named", "model": model, "data": rows})
+    )
+    theta = {"a1": 0.5, "w1": -0.25, "c": 2.0}
+    found = analysis.evaluate([theta]).to_dict()["points"][0]
+    outputs = [0.5 * math.exp(-0.25 * t) + 2.0 * u for t, u in rows["x"]]
+    assert found["outputs"] == pytest.approx(outputs, rel=1e-14)
+    residuals = [outputs[0] - 1, outputs[1] - 1 / 3]
+    assert found["value"] == pytest.approx(sum(r * r for r in residuals) / 4, rel=1e-14)
+    assert found["gradient"]["c"] == pytest.approx((residuals[0] - 2 * residuals[1]) / 2, rel=1e-13)
+    (trajectory,) = analysis.flow([theta], 5.0, 10).to_dict()["trajectories"]
+    assert trajectory["value"][-1] < trajectory["value"][0]
+    assert not analysis.verify().refuted
+    text = analysis.gradient_flow()
+    assert r"\dot{a}_1 &= -\sum_{i=1}^{n} r_i e^{t_i w_1}" in text.latex()
+    assert r"Indices: samples $i = 1, \dots, n$." in text.notes
+    with pytest.raises(NotThere, match="symmetries"):
+        analysis.derive("symmetries")
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        ({"activation": "relu"}, {"kind": "interval", "lower": 0, "upper": 1, "target": "x"}, r"\int"),
+        (
+            {"activation": "erf", "input_bias": False},
+            {"kind": "gaussian", "target": "erf(x[0])"},
+            r"w_k^{\top} w_q",
+        ),
+    ],
+)
+def test_densities_are_derived_and_ask_for_samples_elsewhere(
+    model: dict[str, object], data: dict[str, object], words: str
+) -> None:
+    analysis = wb.Analysis(
+        wb.study_from_mapping({"schema": 1, "name": "dense", "model": {**model, "width": 1}, "data": data})
+    )
+    assert words in analysis.gradient_flow().latex()
+    assert analysis.derive("critical-equations").equations  # type: ignore[union-attr]
+    with pytest.raises(NotThere, match="needs samples"):
+        analysis.critical()
+    with pytest.raises(NotThere, match="there are risk"):
+        analysis.derive("symmetries")
 
 
 def test_landscape_of_a_deep_model_says_so_and_the_rest_works() -> None:
