@@ -287,6 +287,15 @@ class Analysis:
         """Run time so far, since the analysis was made."""
         return time.perf_counter() - self._begun
 
+    def small_sizes(self, parameters: int) -> dict[str, int] | None:
+        """Return m, d, n (and o) of the first width of the study with so few parameters; None if there is none."""
+        study = self.required_study("sizes")
+        if not isinstance(study.model, TwoLayerModel):
+            return None
+        systems = (self.compile(width) for width in study.landscape.widths)
+        found = next((system for system in systems if parameters >= system.P), None)
+        return None if found is None else {name: found.sizes[name] for name in "mdno" if name in found.sizes}
+
     def _name(self) -> str:
         return self.study.name if self.study is not None else "problem"
 

@@ -98,6 +98,13 @@ REFERENCES: dict[str, Reference] = {
         2018,
         arxiv="1806.00900",
     ),
+    "marcotte2023": Reference(
+        ("Sibylle Marcotte", "Rémi Gribonval", "Gabriel Peyré"),
+        "Abide by the law and follow the flow: conservation laws for gradient flows",
+        "Advances in Neural Information Processing Systems 36",
+        2023,
+        arxiv="2307.00144",
+    ),
     # Data.
     "fisher1936iris": Reference(
         ("R. A. Fisher",),

@@ -15,6 +15,7 @@ from numerics.tolerances import CRITICAL_GRADIENT
 from workbench.analysis import Analysis
 from workbench.derive import statements
 from workbench.landscape import Landscape
+from workbench.laws import MOST_PARAMETERS, counted_laws
 from workbench.results import EmbeddingCheck, Inertia
 from workbench.study import TwoLayerModel
 from workbench.verify import Verification, check_derivatives, check_integrators
@@ -36,6 +37,9 @@ def verify(analysis: Analysis, landscape: Landscape | None) -> Verification:
     study = analysis.study
     found = statements(analysis.problem)
     claims = [claim_of(s) for topic, listed in found.items() for s in listed if not _absent(topic, s)]
+    sizes = analysis.small_sizes(MOST_PARAMETERS)
+    laws = None if sizes is None else counted_laws(analysis.problem, sizes)
+    claims += [claim_of(laws)] if laws is not None else []
     widths: Sequence[int | None] = (None,)
     if study is not None and isinstance(study.model, TwoLayerModel):
         widths = study.landscape.widths

@@ -17,8 +17,9 @@ from derivations.problem import Problem
 from derivations.statement import Statement
 from workbench.derive import statements
 from workbench.errors import NotThere
+from workbench.laws import counted_laws
 from workbench.report import Block, DataSummary, ReportContent
-from workbench.study import TwoLayerModel, shipped_studies
+from workbench.study import shipped_studies
 from workbench.tex import Tex
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def content(analysis: Analysis) -> ReportContent:
         study_toml=study.path.read_text(encoding="utf-8") if study.path else study.to_toml(),
         data_summary=DataSummary(data.n, data.d, data.o, data.source, data.sha256),
         sections=study.report.sections,
-        derivations=blocks(analysis.problem, _explicit_sizes(analysis)),
+        derivations=blocks(analysis.problem, analysis.small_sizes(EXPLICIT_PARAMETERS)),
         claims=verification.claims,
         provenance=_provenance(analysis),
         references=references,
@@ -96,6 +97,8 @@ def blocks(problem: Problem, sizes: dict[str, int] | None) -> dict[str, Sequence
     out["symmetries"] = [
         _paragraph(s) for name in ("symmetries", "conservation") for s in topics.get(name, [])
     ]
+    laws = counted_laws(problem, sizes) if sizes is not None else None
+    out["symmetries"] += [_paragraph(laws)] if laws is not None else []
     out["embedding"] = [_paragraph(s) for s in topics.get("embedding", [])]
     return dict(out)
 
@@ -113,17 +116,6 @@ def _paragraph(statement: Statement) -> Block:
     text = Tex(f"{statement.statement}{source} ({str(statement.status).lower()})")
     items = "\n".join(rf"  \item {step}" for step in statement.steps)
     return Block(title, text, Tex(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}" if items else ""))
-
-
-def _explicit_sizes(analysis: Analysis) -> dict[str, int] | None:
-    study, data = analysis.required_study("a report"), analysis.required_data("a report")
-    if not isinstance(study.model, TwoLayerModel):
-        return None
-    for width in study.landscape.widths:
-        if analysis.compile(width).P <= EXPLICIT_PARAMETERS:
-            sizes = {"m": width, "d": data.d, "n": data.n}
-            return sizes if data.scalar_output else {**sizes, "o": data.o}
-    return None
 
 
 def _provenance(analysis: Analysis) -> dict[str, object]:
