@@ -41,13 +41,19 @@ from derivations.activation_properties import pieces
 from derivations.activations import Activation, Z
 from derivations.cells import Cell, NotDecided
 from derivations.claim import Status
-from derivations.decide import Finding, is_zero
+from derivations.decide import Finding
 from derivations.enclosure import IV, NotEnclosed, enclose, ends, rectangle_bound
-from derivations.functions import relu, step
 from derivations.gaussian_terms import real_form, terms_of, truncated_mean
 from derivations.kernel_forms import closed_kernel
 
-__all__ = ["closed_mean", "hermite_coefficient", "hermite_coefficients", "he_polynomial", "second_moment"]
+__all__ = [
+    "closed_mean",
+    "hermite_coefficient",
+    "hermite_coefficients",
+    "he_polynomial",
+    "remainder",
+    "second_moment",
+]
 
 _NODES, _RHO = 24, 4
 _REACH = 16  # beyond it the Gaussian weight is below 1e-56
@@ -110,6 +116,7 @@ def _coefficients(activation: Activation, highest: int) -> tuple[Finding, ...]:
     )
 
 
+@cache
 def second_moment(activation: Activation) -> Finding:
     r"""Return :math:`\mathbb{E}[\sigma(g)^2]`, exact or enclosed as the coefficients are.
 
@@ -382,5 +389,5 @@ def remainder(coefficients: Sequence[Finding], moment: Finding) -> Expr | None:
     top = moment.value + (moment.radius or 0)
     for c in coefficients:
         size = abs(c.value) - (c.radius or 0)
-        top -= Integer(0) if is_zero(S(0) + c.value) is Status.PROVED or size.evalf(25) < 0 else size**2
-    return top if not top.has(relu, step) else None
+        top -= size**2 if size.evalf(25) > 0 else 0
+    return top

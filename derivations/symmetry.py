@@ -192,7 +192,7 @@ def _sign(problem: Problem, layer: HiddenLayer, activation: Activation) -> Symme
     if parity.name == "undecided":
         return _open(layer, name, r"Whether the activation is odd or even could not be decided.", parity.odd)
     text = (
-        rf"Changing the sign of a neuron keeps every output. This is false: {_witness('+', parity.odd)} and "
+        rf"Changing the sign of a neuron does not keep the outputs: {_witness('+', parity.odd)} and "
         rf"{_witness('-', parity.even)}, so $\sigma$ is neither odd nor even."
     )
     if central.proved:
@@ -300,8 +300,8 @@ def _no_degree(layer: HiddenLayer, activation: Activation, decision: Decision) -
     against = (needed * activation.expr.subs(Z, other)).evalf(5)
     change = {"out": r"\lambda^{-p} ", "in": r"\lambda ", "bias": r"\lambda "}
     return (
-        rf"For some $p$ and all $\lambda > 0$ the map ${layer.neuron_tex('s')} \mapsto "
-        rf"{layer.neuron_tex('s', change)}$ keeps every output. This is false: it needs $z \sigma'(z) = p\, \sigma(z)$; "
+        rf"There is no $p$ such that ${layer.neuron_tex('s')} \mapsto {layer.neuron_tex('s', change)}$ keeps every output "
+        rf"for all $\lambda > 0$: this needs $z \sigma'(z) = p\, \sigma(z)$; "
         rf"at $z = {latex(point)}$ that fixes $p \approx {latex(needed)}$, and at $z = {latex(other)}$ the two sides are then "
         rf"${latex(value)}$ and ${latex(against)}$."
     )

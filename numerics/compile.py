@@ -20,7 +20,7 @@ from torch import Tensor as TorchTensor
 from derivations.indexed import Index, Tensor
 from derivations.problem import Problem
 from derivations.system import System
-from numerics.emit_batches import Batches, Function
+from numerics.emit_batches import Batches, Function, watched
 from numerics.emit_nodes import Plan
 from numerics.emit_results import Group
 from numerics.lowering import Lowered, lower
@@ -84,8 +84,8 @@ class CompiledSystem:
             self.layout.append((block.name, shape, slice(start, start + length)))
             start += length
         self.P = start
-        self._batches = Batches(self.P, self.sizes, x, y)
-        self._functions: dict[tuple[str, Plan], Function] = {}
+        self._batches = Batches(self.P, self.sizes, x)
+        self._functions: dict[tuple[str, str], Function] = {}
 
     # -- parameters ----------------------------------------------------------------------------------------------
 
@@ -185,14 +185,19 @@ class CompiledSystem:
     def source(self) -> str:
         """Generated PyTorch source at one point: every function compiled so far, gradient and Hessian at least."""
         for what in ("value_gradient", "hessian"):
-            self._function(what, self._batches.plan_of_one())
-        return "\n\n".join(f.source for (_, plan), f in self._functions.items() if plan.layout == "single")
+            self._function(what, "one")
+        return "\n\n".join(f.source for (_, plan), f in self._functions.items() if plan == "one")
 
     # -- internals -----------------------------------------------------------------------------------------------
 
     def _run(self, what: str, theta: TorchTensor, v: TorchTensor | None = None) -> tuple[TorchTensor, ...]:
         self._check_point("theta", theta)
         if v is None:
+            one = self._functions.get((what, "one"))
+            if (
+                one is not None and theta.ndim == 1 and not watched(theta)
+            ):  # the shortest way to the most frequent call
+                return one.call(theta, *one.bound)
             return self._batches.run(lambda plan: self._function(what, plan), theta)
         self._check_point("v", v)
         if v.ndim > 1 and v.shape[:-1] != theta.shape[:-1]:
@@ -211,13 +216,15 @@ class CompiledSystem:
                 f"it with {name}.to(system.x)"
             )
 
-    def _function(self, what: str, plan: Plan) -> Function:
-        if (what, plan) not in self._functions:
-            self._functions[what, plan] = self._ready(_lowered(self.problem, what, plan))
-        return self._functions[what, plan]
+    def _function(self, what: str, plan: str) -> Function:
+        found = self._functions.get((what, plan))
+        if found is None:
+            found = self._ready(_lowered(self.problem, what, self._batches.plans[plan]))
+            self._functions[what, plan] = found
+        return found
 
-    def _extra(self, system: System, items: Items, plan: Plan) -> Function:
-        return self._ready(_lowered_extra(self.problem, system, items, plan))
+    def _extra(self, system: System, items: Items, plan: str) -> Function:
+        return self._ready(_lowered_extra(self.problem, system, items, self._batches.plans[plan]))
 
     def _ready(self, lowered: Lowered) -> Function:
         """Bind data and sizes, and compute what depends on them alone."""
@@ -237,7 +244,9 @@ class CompiledSystem:
         tensors = [data[name] for name in lowered.data]
         sizes = [self.sizes[name] for name in lowered.sizes]
         prepared = functions[f"{lowered.name}_data"](*tensors, *sizes, self.x)
-        return Function(functions[lowered.name], lowered, (*tensors, *prepared, *sizes))
+        rows = (self._batches.rows,) if lowered.plan.blocked else ()
+        bound = (*tensors, *prepared, *sizes, *rows)
+        return Function(functions[lowered.name], lowered, bound, self._batches.piece(lowered))
 
 
 @lru_cache(maxsize=256)

@@ -121,8 +121,18 @@ def contracted(graph: Graph, plan: Plan, values: Sequence[Value], summed: Sequen
         rest = [v for j, v in enumerate(values) if j not in pair]
         needed = keep.union(*[v.labels for v in rest])
         union = {*first.labels, *second.labels}
-        values = [*rest, graph.make("contract" if union - needed else "mul", [first, second], needed)]
+        values = [*rest, _pair(graph, plan, first, second, needed, bool(union - needed))]
     return values[0]
+
+
+def _pair(
+    graph: Graph, plan: Plan, first: Value, second: Value, needed: set[Hashable], summed: bool
+) -> Value:
+    if summed and not (plan.layout == "last" and first.node.batched and second.node.batched):
+        return graph.make("contract", [first, second], needed)
+    # With the batch axis last there is no matrix product of two batched operands: other sums share the product.
+    both = graph.make("mul", [first, second])
+    return graph.make("sum", [both], needed) if summed else both
 
 
 def _dims(values: Sequence[Value]) -> dict[Hashable, str]:

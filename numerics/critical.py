@@ -131,6 +131,10 @@ def find_critical_points(
             new_value < value,
             new_gradient.square().sum(dim=1) < gradient.square().sum(dim=1),
         )
+        # Next to an ill-conditioned point a good Newton step can raise the gradient; what must shrink is the next step
+        # (Deuflhard's natural monotonicity test).
+        scaled = weight * torch.einsum("bij,bi->bj", vectors, new_gradient)
+        better |= close & (scaled.square().sum(dim=1) < 0.25 * (weight * projected).square().sum(dim=1))
         theta[rows[better]] = trial[better]
         mu[rows] = torch.where(better, mu[rows] / 3, mu[rows] * 4).clamp(1e-12, 1e8)
         rejected[rows] = torch.where(better, 0, rejected[rows] + 1)
@@ -151,18 +155,27 @@ def _newton_step(gradient: Tensor, hessian: Tensor, rtol: float = ZERO_EIGENVALU
 
 
 def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tensor, Tensor]:
-    """Return (theta, largest gradient entry) after Newton steps with the pseudo-inverse, each kept only if it helps."""
-    best = theta.clone()
-    gradient = system.gradient(best)
+    """Return (theta, largest gradient entry) after Newton steps with the pseudo-inverse.
+
+    A step is taken if it lowers the gradient or halves the Newton step that follows (natural monotonicity test,
+    Deuflhard, Newton Methods for Nonlinear Problems, section 2.1); the point with the lowest gradient is returned.
+    """
+    best = point = theta.clone()
+    gradient = system.gradient(point)
     size = gradient.abs().amax(dim=-1)
+    going = torch.ones_like(size, dtype=torch.bool)
     # Two last steps with a finer cut reach along directions that are flat, but not to rounding.
     for rtol in [ZERO_EIGENVALUE] * steps + [FINE_ZERO_EIGENVALUE] * 2:
-        hessian = system.hessian(best)
-        trial = best - _newton_step(gradient, hessian, rtol)
+        hessian = system.hessian(point)
+        step = _newton_step(gradient, hessian, rtol)
+        trial = point - step
         new_gradient = system.gradient(trial)
         new_size = new_gradient.abs().amax(dim=-1)
-        better = new_size < size
+        natural = _newton_step(new_gradient, hessian, rtol).norm(dim=-1) <= 0.5 * step.norm(dim=-1)
+        going &= natural | (new_size < size)
+        point = torch.where(going[..., None], trial, point)
+        gradient = torch.where(going[..., None], new_gradient, gradient)
+        better = going & (new_size < size)
         best = torch.where(better[..., None], trial, best)
-        gradient = torch.where(better[..., None], new_gradient, gradient)
         size = torch.where(better, new_size, size)
     return best, size

@@ -81,7 +81,7 @@ def emit(
     nodes = _reachable([o.value.node for o in outputs.values()])
     if plan.blocked and not _one_sweep(nodes, [o.value.node for o in outputs.values()]):
         plan = replace(plan, blocked=False)
-    writer = Writer(plan, dict(names), {label for label, _, _ in leaves}, symbols)
+    writer = Writer(plan, dict(names), {label for label, _, _ in leaves} | set(names.values()), symbols)
     hoisted = _of_the_data(nodes, plan)
     needed = [u for u in nodes if u not in hoisted]
     frontier = {u.uid for v in needed for u, _ in v.args} | {o.value.node.uid for o in outputs.values()}
@@ -89,6 +89,9 @@ def emit(
         if node.op == "leaf":
             writer.leaf(node)
     prepared = _prepare(name, writer, hoisted, [u for u in hoisted if u.uid in frontier], leaves)
+    for output in outputs.values():
+        writer.wish(output.value, output.labels)
+    writer.kept.update(u.uid for u in hoisted)
     uses = Counter(u.uid for v in needed for u, _ in v.args)
     uses.update(o.value.node.uid for o in outputs.values())
     body = _body(writer, [u for u in needed if u.op != "leaf"], uses, outputs)
@@ -109,7 +112,7 @@ def emit(
     data = tuple(label for label, _, batched in leaves if not batched)
     prepared = prepared.replace("(*)", f"({', '.join([*data, *sizes, 'like'])})")
     source = f"{prepared}\n\ndef {name}({main}):\n    " + "\n    ".join([note, *lines]) + "\n"
-    work = frozenset(u.work(plan.layout) for u in needed if u.batched)
+    work = frozenset(u.dims for u in needed if u.batched)
     return Lowered(source, name, tuple(arguments), data, sizes, work, plan)
 
 

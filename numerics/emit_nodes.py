@@ -66,17 +66,6 @@ class Node:
         self.uid, self.op, self.dims, self.args = uid, op, dims, args
         self.payload, self.batched = payload, batched
 
-    def work(self, layout: str) -> tuple[str, ...]:
-        """Dimensions of the largest array met on the way to this one, apart from the batch axis.
-
-        With the batch axis last, a contraction of two batched operands is a product of entries, then a sum.
-        """
-        dims = dict(enumerate(self.dims))
-        if layout == "last" and self.op == "contract" and all(u.batched for u, _ in self.args):
-            for operand, axes in self.args:
-                dims |= dict(zip(axes, operand.dims, strict=True))
-        return tuple(dims.values())
-
 
 class Value(NamedTuple):
     """A node seen with a label on each of its axes."""

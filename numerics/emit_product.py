@@ -33,6 +33,9 @@ class Arrays(Protocol):
     def order_of(self, node: Node) -> Axes:
         """Return the axes of a node as they lie in memory, ``BATCH`` among them if it has a batch axis."""
 
+    def wished(self, node: Node) -> Axes:
+        """Return the order of axes in which a node is asked for, if it is."""
+
     def size(self, dim: str) -> str:
         """Return the code of a size."""
 
@@ -137,7 +140,7 @@ def product(arrays: Arrays, node: Node) -> Product:
             arrays, node, dims, tuple(preferred(arrays.plan, [u for u in kept if u in left + right], dims))
         )
     operands = [(first, first_axes, rows), (second, second_axes, columns)]
-    if _swap(arrays.plan, rows, columns, dims):
+    if _swap(arrays.plan, rows, columns, dims, arrays.wished(node)):
         operands.reverse()
     (one, one_axes, rows), (two, two_axes, columns) = operands
     if shared:
@@ -161,8 +164,12 @@ def product(arrays: Arrays, node: Node) -> Product:
     )
 
 
-def _swap(plan: Plan, rows: Sequence[int], columns: Sequence[int], dims: dict[int, str]) -> bool:
+def _swap(
+    plan: Plan, rows: Sequence[int], columns: Sequence[int], dims: dict[int, str], wished: Axes
+) -> bool:
     """Say whether the result lies better with ``rows`` after ``columns``."""
+    if wished and rows and columns and not plan.many and plan.layout == "single":
+        return wished[0] in columns
 
     def rank(group: Sequence[int]) -> float:
         size = 1.0

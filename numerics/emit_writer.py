@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from numerics.emit_nodes import BATCH, SAMPLES, Node, Plan
+from numerics.emit_nodes import BATCH, SAMPLES, Node, Plan, Value
 from numerics.emit_product import aligned, bias, memory, placed, preferred, product
 from numerics.emit_statement import Statement, Term, is_square
 
@@ -21,6 +21,7 @@ __all__ = ["Writer"]
 _IN_PLACE = frozenset(
     ("tanh", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "asinh", "atan", "erf", "abs", "sign", "relu")
 ) | {"sigmoid", "sqrt", "reciprocal"}
+_OVERWRITES = re.compile(r"(\w+)\.\w+_\(|.*out=(\w+)\)$")
 _CALL = re.compile(r"torch\.(\w+)\(\{\}\)")
 
 
@@ -45,6 +46,9 @@ class Writer:
     codes: dict[int, str] = field(default_factory=dict)
     symbols_used: set[str] = field(default_factory=set)
     leaves: list[Node] = field(default_factory=list)
+    wishes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    kept: set[int] = field(default_factory=set)
+    large: dict[int, bool] = field(default_factory=dict)
     count: int = 0
 
     # -- what emit_product asks ----------------------------------------------------------------------------------
@@ -66,6 +70,15 @@ class Writer:
         self.symbols_used.update(self.symbols.get(code, ()))
         return code
 
+    def wished(self, node: Node) -> tuple[int, ...]:
+        """Return the order of axes in which a node is asked for."""
+        return self.wishes.get(node.uid, ())
+
+    def wish(self, value: Value, labels: Sequence[object]) -> None:
+        """Note the order of axes in which an output is asked for."""
+        if set(labels) == set(value.labels):
+            self.wishes[value.node.uid] = tuple(value.labels.index(u) for u in labels)
+
     # -- leaves --------------------------------------------------------------------------------------------------
 
     def leaf(self, node: Node) -> None:
@@ -75,6 +88,7 @@ class Writer:
             axes = (BATCH, *axes) if self.plan.layout == "first" else (*axes, BATCH)
         self.orders[node.uid], self.codes[node.uid] = axes, str(node.payload[0])
         self.leaves.append(node)
+        self.kept.add(node.uid)
         if self.plan.blocked and SAMPLES in node.dims:
             self.codes[node.uid] = self.rows_of(node)
 
@@ -95,16 +109,25 @@ class Writer:
         """Return the lines that compute the node of ``statement``; operands in ``dying`` may be overwritten."""
         node = statement.node
         more: list[str] = []
-        owned = {u for u in dying if u not in {v.uid for v in self.leaves}}
+        owned = {u for u in dying if u not in self.kept}
         if node.op == "linear":
             code, order, more = self._linear(statement, owned)
         else:
             code, order = getattr(self, f"_{node.op}")(node, owned)
+        over = _OVERWRITES.match(code)
+        variable = (over[1] or over[2]) if over else code
+        reused = node.uid not in self.names and variable in {self.codes[u] for u in owned}
+        if reused:
+            self.names[node.uid] = variable
         name = self._name(node)
+        gone = sorted({self.codes[u] for u in owned if self.large.get(u)} - {name})
         self.codes[node.uid], self.orders[node.uid] = name, tuple(order)
+        self.large[node.uid] = SAMPLES in node.dims and (self.plan.many or self.plan.layout != "single")
+        more += [f"del {', '.join(gone)}"] if gone else []
         hidden = [self.names[u.uid] for u in statement.inside if u.uid in self.names]
         remark = f"  # {', '.join(hidden)} inside" if hidden else ""
-        return [f"{name} = {code}{remark}", *(line.replace("@", name) for line in more)]
+        line = code if reused else f"{name} = {code}"
+        return [*([] if line == name else [f"{line}{remark}"]), *(line.replace("@", name) for line in more)]
 
     def accumulate(self, statement: Statement) -> tuple[str, str]:
         """Return the line that starts a sum over samples at zero, and the line that adds one block to it."""
@@ -220,7 +243,7 @@ class Writer:
     def _linear(self, statement: Statement, owned: set[int]) -> tuple[str, tuple[int, ...], list[str]]:
         node, merged = statement.node, statement.merged
         if merged and is_square(merged[0].node):
-            return *self._square(statement), []
+            return *self._square(statement, owned), []
         if merged and merged[0].node.op == "contract":
             fused = self._fused(statement)
             if fused:
@@ -285,7 +308,7 @@ class Writer:
             text += f" {sign} {part}" if text else (f"-{part}" if sign == "-" else part)
         return bool(constant) or len(items) > 1 or items[0].coefficient != "1", text
 
-    def _square(self, statement: Statement) -> tuple[str, tuple[int, ...]]:
+    def _square(self, statement: Statement, owned: set[int]) -> tuple[str, tuple[int, ...]]:
         """c_0 + c_1 u^2 in one pass."""
         (term,) = statement.merged
         (other,) = [t for t in statement.terms if t is not term]
@@ -295,9 +318,9 @@ class Writer:
             start = f"{self.constant(other.coefficient)} * {start}"
         u = self.code(operand)
         order = [BATCH if a == BATCH else term.axes[a] for a in memory(self, operand, axes)]
-        return f"torch.addcmul({start}, {u}, {u}, value={bare(self.constant(term.coefficient))})", tuple(
-            order
-        )
+        out = f", out={u}" if operand.uid in owned else ""
+        c = bare(self.constant(term.coefficient))
+        return f"torch.addcmul({start}, {u}, {u}, value={c}{out})", tuple(order)
 
     def _fused(self, statement: Statement) -> tuple[str, tuple[int, ...]] | None:
         """A product plus an array in one call, if there is one for their shapes."""

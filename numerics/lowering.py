@@ -9,10 +9,8 @@ diagonal.  How the graph is written down is decided in ``numerics.emit``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from keyword import iskeyword
 
 import sympy
 from sympy import Add, Expr, Mul, Pow
@@ -24,13 +22,11 @@ from derivations.system import System
 from numerics.contraction import contracted
 from numerics.elementwise import ELEMENTWISE
 from numerics.emit import Lowered, Output, emit
+from numerics.emit_names import Names
 from numerics.emit_nodes import Graph, Plan, Value
 from numerics.emit_results import Group
 
 __all__ = ["Lowered", "lower"]
-
-#: Names the generated source uses itself.
-_TAKEN = {"torch", "math", "B", "like", "block", "start"}
 
 
 def lower(
@@ -76,7 +72,7 @@ def lower(
     reserved |= {
         u for group in (groups or {}).values() for row in group if not isinstance(row, str) for u in row
     }
-    work = _Lowering(system, frozenset(batched), dict(functions), plan, reserved)
+    work = _Lowering(system, frozenset(batched), dict(functions), plan, Names(reserved))
     results = {
         key: Output(work.value(bind(expr, work.functions)), tuple(labels), work.sizes_of(labels))
         for key, (expr, labels) in outputs.items()
@@ -86,15 +82,15 @@ def lower(
         plan,
         results,
         leaves=[
-            (work.identifier(t), work.sizes_of_tensor(t), t in work.batched)
+            (work.names.tensor(t), work.sizes_of_tensor(t), t in work.batched)
             for t in _leaves(work, batched, flat)
         ],
-        flat={key: [work.identifier(t) for t in tensors] for key, tensors in (flat or {}).items()},
+        flat={key: [work.names.tensor(t) for t in tensors] for key, tensors in (flat or {}).items()},
         groups=groups or {},
-        names=work.names,
+        names=work.names.nodes,
         symbols=work.symbols,
     )
-    original = {work.identifier(t): t.name for t in work.identifiers}
+    original = {label: t.name for t, label in work.names.tensors.items()}
     return replace(
         lowered,
         arguments=tuple(original.get(u, u) for u in lowered.arguments),
@@ -120,15 +116,15 @@ class _Lowering:
     batched: frozenset[Tensor]
     functions: dict[str, Callable[..., Expr]]
     plan: Plan
-    reserved: frozenset[str] = frozenset()
+    names: Names
     graph: Graph = field(default_factory=Graph)
-    identifiers: dict[Tensor, str] = field(default_factory=dict)
     memo: dict[Expr, Value] = field(default_factory=dict)
     definitions: dict[Tensor, Value] = field(default_factory=dict)
     used: dict[Tensor, None] = field(default_factory=dict)
     #: Symbols in the code of each dimension or constant.
     symbols: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
+    #: Constants of the nodes that are a constant times an array.
+    scales: dict[int, Expr] = field(default_factory=dict)
 
     def value(self, expr: Expr) -> Value:
         """Lower ``expr``; equal expressions up to the names of free indices share one node."""
@@ -182,12 +178,12 @@ class _Lowering:
         if tensor not in self.system:
             self.used[tensor] = None
             dims = self.sizes_of_tensor(tensor)
-            return Value(self.graph.leaf(self.identifier(tensor), dims, tensor in self.batched), indices)
+            return Value(self.graph.leaf(self.names.tensor(tensor), dims, tensor in self.batched), indices)
         if tensor not in self.definitions:
             definition = self.system[tensor]
             lowered = self.value(bind(definition.expr, self.functions))
             if lowered.node.op != "leaf":
-                self.names.setdefault(lowered.node.uid, self.identifier(tensor))
+                self.names.define(lowered.node.uid, tensor)
             self.definitions[tensor] = lowered
         found = self.definitions[tensor]
         formals: dict[Hashable, Index] = dict(zip(self.system[tensor].indices, indices, strict=True))
@@ -202,13 +198,18 @@ class _Lowering:
             if rest == 1:
                 constant += scalar
                 continue
-            value = self.value(rest)
+            inner, value = self.unscaled(self.value(rest))
+            scalar *= inner
             key = (value.node.uid, value.labels)
             terms[key] = (value, terms[key][1] + scalar if key in terms else scalar)
         if constant != 0 and len(terms) == 1 and next(iter(terms.values()))[0].node.op == "mul":
             # c_0 + c_1 u^2 is one call if c_0 is an array.
             terms[-1, ()] = (self.graph.fill(self.number(constant)), sympy.Integer(1))
             constant = sympy.Integer(0)
+        if any(value.node.op == "diagonal" for value, _ in terms.values()):
+            # The diagonal is added in place, so that a factor of the other terms would be one more pass.
+            pushed = [self.pushed(value, scalar) for value, scalar in terms.values()]
+            terms = {(value.node.uid, value.labels): (value, scalar) for value, scalar in pushed}
         ordered = sorted(terms.values(), key=lambda t: t[0].node.uid)
         payload = (
             self.number(constant) if constant != 0 else None,
@@ -251,10 +252,7 @@ class _Lowering:
             )
         inner = self.value(expr.args[0])
         out = self.graph.make("map", [inner], payload=(pattern,))
-        if inner.node.uid in self.names:
-            self.names.setdefault(
-                out.node.uid, self.unique(f"{type(expr).__name__}_{self.names[inner.node.uid]}")
-            )
+        self.names.derive(out.node.uid, inner.node.uid, type(expr).__name__)
         return out
 
     # -- products ------------------------------------------------------------------------------------------------
@@ -266,7 +264,7 @@ class _Lowering:
         while isinstance(body, ISum):
             body, index = open_sum(body)
             summed.append(index)
-        factors = list(Mul.make_args(body))
+        factors = [part for factor in Mul.make_args(body) for part in self.parts(factor, bool(summed))]
         spread = self.multiplied_out(factors, bool(summed))
         if spread is not None:
             return self.value(isum(spread, *summed)) if summed else self.add(spread)
@@ -274,13 +272,53 @@ class _Lowering:
         delta = next((f for f in factors if isinstance(f, Delta)), None)
         if delta is not None:
             return self.scaled(scalar, self.on_diagonal(delta, factors, tuple(summed)))
-        values = [self.value(f) for f in factors]
+        values = []
+        for factor in factors:
+            inner, value = self.unscaled(self.value(factor))
+            scalar *= inner
+            values.append(value)
         return self.scaled(scalar, contracted(self.graph, self.plan, values, summed))
+
+    def parts(self, factor: Expr, summed: bool) -> list[Expr]:
+        """Return the factors of a defined product such as delta_ik = a_k r_i sigma'(z_ik) in a sum.
+
+        Where arithmetic counts, they are better multiplied into the smaller arrays around the sum.
+        """
+        inlined = summed and self.plan.many and self.plan.layout == "single"
+        if not (inlined and isinstance(factor, Entry) and factor.tensor in self.system):
+            return [factor]
+        parts = Mul.make_args(bind(self.system[factor.tensor].at(factor.indices), self.functions))
+        full = [u for u in parts if len(_labels(u)) == len(factor.indices)]
+        if all(u in full or _is_constant(u) for u in parts) or any(u.has(ISum) for u in parts):
+            return [factor]
+        return [*(u for u in parts if u not in full), *([Mul(*full)] if full else [])]
 
     def scaled(self, scalar: Expr, value: Value) -> Value:
         if scalar == 1:
             return value
-        return self.graph.make("linear", [value], payload=(None, (self.number(scalar),)))
+        value, scalar = self.pushed(value, scalar)
+        if scalar == 1:
+            return value
+        out = self.graph.make("linear", [value], payload=(None, (self.number(scalar),)))
+        self.scales[out.node.uid] = scalar
+        return out
+
+    def pushed(self, value: Value, scalar: Expr) -> tuple[Value, Expr]:
+        """Put a constant into the smaller factor of a product: other products may need that one too."""
+        if value.node.op != "mul" or scalar in (1, -1):
+            return value, scalar
+        pair = [Value(u, tuple(value.labels[a] for a in axes)) for u, axes in value.node.args]
+        small, large = sorted(pair, key=lambda v: (len(v.labels), v.node.uid))
+        if len(small.labels) == len(large.labels):
+            return value, scalar
+        return self.graph.make("mul", [self.scaled(scalar, small), large]), sympy.Integer(1)
+
+    def unscaled(self, value: Value) -> tuple[Expr, Value]:
+        """Return (constant, array) of a scaled array without a name: constants are multiplied once, at the end."""
+        if value.node.uid not in self.scales or value.node.uid in self.names.nodes:
+            return sympy.Integer(1), value
+        ((inner, axes),) = value.node.args
+        return self.scales[value.node.uid], Value(inner, tuple(value.labels[a] for a in axes))
 
     def on_diagonal(self, delta: Delta, factors: Sequence[Expr], summed: tuple[Index, ...]) -> Value:
         """Lower delta(k, q) times the other factors, where neither k nor q is summed."""
@@ -302,19 +340,6 @@ class _Lowering:
                 rest = Mul(*factors[:position], *factors[position + 1 :])
                 return Add(*[term * rest for term in factor.args])
         return None
-
-    def identifier(self, tensor: Tensor) -> str:
-        """Return the variable of a tensor: its name, unless that is a keyword, a size or a name the source uses."""
-        if tensor not in self.identifiers:
-            self.identifiers[tensor] = self.unique(tensor.name)
-        return self.identifiers[tensor]
-
-    def unique(self, name: str) -> str:
-        name = re.sub(r"\W", "_", name)
-        taken = _TAKEN | self.reserved | set(self.identifiers.values()) | set(self.names.values())
-        while iskeyword(name) or name in taken or re.fullmatch(r"t\d+", name):
-            name += "_"
-        return name
 
 
 def _collected(factors: Sequence[Expr]) -> tuple[Expr, list[Expr]]:

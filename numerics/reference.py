@@ -103,7 +103,7 @@ class _Activations(Mapping[str, Activation]):
             raise KeyError(name)
         try:
             parameters = [float(Fraction(part.strip())) for part in rest[:-1].split(",")]
-        except ValueError as error:
+        except (ValueError, ZeroDivisionError) as error:
             raise KeyError(name) from error
         return lambda z, kink: _WITH_PARAMETERS[family](z, kink, *parameters)
 

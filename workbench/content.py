@@ -113,7 +113,9 @@ def _paragraph(statement: Statement) -> Block:
     if statement.status is Status.REFUTED:
         title = f"No {statement.name}"
     source = rf"~\cite{{{statement.source}}}" if statement.source else ""
-    text = Tex(f"{statement.statement}{source} ({str(statement.status).lower()})")
+    # The refuted symmetry is the heading's; the sentence that denies it carries its counterexample.
+    known = "" if statement.status is Status.REFUTED else f" ({str(statement.status).lower()})"
+    text = Tex(f"{statement.statement}{source}{known}")
     items = "\n".join(rf"  \item {step}" for step in statement.steps)
     return Block(title, text, Tex(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}" if items else ""))
 

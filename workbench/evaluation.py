@@ -23,6 +23,8 @@ from numerics.spectrum import Spectrum, spectrum
 __all__ = ["Evaluation", "Trajectories", "evaluate", "flow"]
 
 SCHEMA = 1
+#: Attempted steps of a trajectory; one that chatters along a kink would go on for minutes.
+MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Trajectories:
 
 
 def evaluate(system: CompiledSystem, study: str, points: Sequence[Mapping[str, Any]]) -> Evaluation:
-    """Evaluate at dictionaries of blocks.
+    """Evaluate at dictionaries of blocks; spectrum and inertia are those of the Hessian in the trained blocks.
 
     Raises
     ------
@@ -79,10 +81,11 @@ def evaluate(system: CompiledSystem, study: str, points: Sequence[Mapping[str, A
         If a block is missing, unknown, of the wrong shape or not finite, or if the Hessian overflows.
     """
     entries, spectra = [], []
+    trained = system.rates != 0
     for blocks in points:
         theta = system.pack(blocks)
         value, gradient, hessian = system.value_gradient_hessian(theta)
-        found = spectrum(hessian)
+        found = spectrum(hessian[trained][:, trained])
         spectra.append(found)
         entries.append(
             {
@@ -128,6 +131,7 @@ def flow(
         system.flow,
         starts,
         until,
+        max_steps=MOST_STEPS,
         jacobian=system.flow_jacobian,
         save_at=grid,
         energy=system.value,

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import pi
+from sympy import Abs, Max, Min, pi
+from sympy import sign as Sign
 
 from derivations.activations import Activation, Z
 from derivations.claim import Status
 from derivations.decide import identically_zero
+from derivations.functions import relu, step
 from derivations.problem import Problem
 from workbench.errors import NotThere
 
@@ -99,6 +101,15 @@ def architecture(problem: Problem, d: int, q: int) -> Architecture:
     if problem.kind != "two_layer" or sigma is None:
         raise NotThere(
             f"the landscape of a {problem.kind} model is not there yet; it needs kind = 'two_layer' and an activation"
+        )
+    if problem.freeze:
+        raise NotThere(
+            f"the landscape with frozen blocks ({', '.join(problem.freeze)}) is not there yet; leave freeze empty"
+        )
+    if problem.loss is not None and problem.loss.expr.has(relu, step, Abs, Max, Min, Sign):
+        raise NotThere(
+            f"the landscape of the loss '{problem.loss.name}' is not there yet: at its kinks critical points need one-sided"
+            " derivatives; use a smooth loss such as square or logistic"
         )
     _refuse_larger_groups(sigma, problem)
     scale = problem.scale.subs({"d": d})

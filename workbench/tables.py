@@ -94,6 +94,12 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
         summary = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         shown = [(edge["source"], edge["kind"], edge["target"]) for edge in links[:MOST_EDGES]]
         rest = [f"... and {len(links) - MOST_EDGES} more"] if len(links) > MOST_EDGES else []
+        lost = Counter(str(channel["reason"]) for channel in content.get("channels", ()))
+        words = {"infinity": "more to infinity", "unresolved": "more that could not be resolved"}
+        rest += [
+            f"{_count(count, 'descent')} {words.get(reason, reason)}"
+            for reason, count in sorted(lost.items())
+        ]
         title = f"{_count(len(links), 'edge')}" + (f": {summary}" if summary else "")
         tables.append(Table(title, ("from", "by", "to"), shown, rest))
     return tables

@@ -201,7 +201,7 @@ def compile_pdf(tex_path: str | Path, *, timeout: float = 180) -> TexResult:
     FileNotFoundError
         If there is no such source.
     """
-    source = Path(tex_path).absolute()
+    source = Path(tex_path)
     text = source.read_text(encoding="utf-8")
     target, kept = source.with_suffix(".pdf"), source.with_suffix(".log")
     kept.unlink(missing_ok=True)
@@ -212,7 +212,7 @@ def compile_pdf(tex_path: str | Path, *, timeout: float = 180) -> TexResult:
         folder = Path(name)
         (folder / "home").mkdir()
         (folder / "document.tex").write_text(text, encoding="utf-8")
-        _take_figures(text, source.parent, folder)
+        _take_figures(text, source.absolute().parent, folder)
         message = _run(commands, folder, timeout)
         log, pdf = folder / "document.log", folder / "document.pdf"
         report = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""

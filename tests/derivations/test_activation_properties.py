@@ -402,7 +402,7 @@ def test_exact_lipschitz_constants(text):
             assert is_zero(found.value - expected) is Status.PROVED
 
 
-@pytest.mark.parametrize("text", [*EXACT, "silu", "z*tanh(z)", "tanh(z)**2*z"])
+@pytest.mark.parametrize("text", [*EXACT, "silu", "z*tanh(z)"])
 def test_lipschitz_constants_bound_a_dense_scan_and_are_reached(text):
     sigma = activation(text)
     points = [Rational(k, 8) for k in range(-32, 33)]
@@ -512,7 +512,7 @@ def row(name, label, **options):
             r"\mathbb{E}[\sigma(u) \sigma(v)] = \frac{2}{\pi} \arcsin\Bigl(\frac{2 \rho}{3}\Bigr)",
             Status.PROVED,
         ),
-        ("sign(z) + tanh(z)", "dual kernel of the derivative", r"\text{undecided}", Status.UNDECIDED),
+        ("sign(z) + z**2", "dual kernel", r"\text{undecided}", Status.UNDECIDED),
     ],
 )
 def test_printed_rows(name, label, value, status):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
+import weakref
 
 import pytest
 import torch
 from sympy import Integer, Rational, Symbol
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from derivations.activations import REGISTRY as ACTIVATIONS
 from derivations.activations import activation
@@ -14,6 +17,7 @@ from derivations.indexed import Delta, Dim, Index, Tensor, isum
 from derivations.losses import REGISTRY as LOSSES
 from derivations.losses import loss
 from derivations.problem import Problem, m, n
+from numerics import emit_batches
 from numerics.compile import CompiledSystem, compile_system
 from numerics.reference import Reference, finite_difference_gradient
 from numerics.tolerances import FINITE_DIFFERENCES, same_formula
@@ -381,3 +385,237 @@ def test_one_direction_serves_every_point():
 
 def test_dimension_symbols_are_shared():
     assert Dim("m") == m
+
+
+# -- layouts -------------------------------------------------------------------------------------------------------
+
+#: Leading axes of theta, limits that force the layout at these sizes, and the plan that must have served the points.
+#: With 5 samples and 3 neurons, 72 bytes are 3 rows of an array of 8-byte numbers, so that 3 does not divide 5.
+LAYOUTS = {
+    "one point": ((), {}, "one"),
+    "one point in blocks of samples": ((), {"SWEEP": 1, "BLOCK": 72}, "one"),
+    "few points": ((3,), {}, "first"),
+    "few points in pieces": ((5,), {"TINY": 0, "PIECE": 480}, "first"),
+    "many points of a tiny network": ((9,), {}, "last"),
+    "many points of a tiny network in pieces": ((3, 3), {"PIECE": 480}, "last"),
+    "points one by one": ((3,), {"TINY": 0, "PIECE": 8}, "one"),
+    "points one by one in blocks": ((2,), {"TINY": 0, "PIECE": 8, "SWEEP": 1, "BLOCK": 72}, "one"),
+}
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
+    """Replace limits of numerics.emit_batches, so that small systems take the ways of large ones."""
+    for name, number in limits.items():
+        monkeypatch.setattr(emit_batches, name, number if name == "TINY" else {"cpu": number})
+
+
+def deep(sigma: str, ell: str, vector: bool, **options):
+    """A compiled network with three layers of weights, and its oracle."""
+    x, y = draw(5, 2), draw(5, 2, seed=8) if vector else draw(5, seed=8).sign()
+    problem = Problem.deep(3, sigma, ell, vector_output=vector, weight_decay="1/5", **options)
+    oracle = Reference(
+        x,
+        y,
+        activation=sigma,
+        loss=ell,
+        widths=(3, 2),
+        kind="deep",
+        weight_decay=0.2,
+        input_bias=True,
+        output_bias=True,
+    )
+    return compile_system(problem, x, y, (3, 2)), oracle
+
+
+NETWORKS = {
+    "tanh": lambda: two_layer("tanh", input_bias=True),
+    "relu, two outputs, decay": lambda: two_layer(
+        "relu", vector=True, input_bias=True, output_bias=True, weight_decay="1/7", scale="1/sqrt(m)"
+    ),
+    "gelu, logistic, no bias": lambda: two_layer("gelu", "logistic"),
+    "sigmoid, exponential": lambda: two_layer("sigmoid", "exponential", output_bias=True, reduction="sum"),
+    "deep tanh": lambda: deep("tanh", "logistic", vector=False),
+    "deep softplus, two outputs": lambda: deep("softplus", "square", vector=True),
+    "float32": lambda: float32(),
+}
+
+
+def float32():
+    """A compiled network in float32, and the oracle at the rounded data."""
+    system, oracle = two_layer("tanh", input_bias=True, dtype=torch.float32)
+    options = {"activation": "tanh", "loss": "square", "widths": oracle.widths, "input_bias": True}
+    return system, Reference(system.x.double(), system.y.double(), **options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_layout_computes_the_same(network, layout, monkeypatch):
+    lead, limits, plan = LAYOUTS[layout]
+    limit(monkeypatch, limits)
+    system, oracle = NETWORKS[network]()
+    theta = draw(*lead, system.P).to(system.dtype)
+    kept, data = theta.clone(), (system.x.clone(), system.y.clone())
+    check(system, oracle, theta)
+    assert {used for _, used in system._functions} == {plan}
+    whole = system._functions["value_gradient_hessian", plan].lowered.plan
+    assert whole.blocked == ("blocks" in layout)
+    # What is overwritten on the way is neither theta nor the data nor what is kept of them.
+    first = system.value_gradient_hessian(theta)
+    for one, two in zip(first, system.value_gradient_hessian(theta), strict=True):
+        assert torch.equal(one, two)
+    assert torch.equal(theta, kept)
+    assert torch.equal(system.x, data[0])
+    assert torch.equal(system.y, data[1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_further_expressions_in_every_layout(layout, monkeypatch):
+    lead, limits, _ = LAYOUTS[layout]
+    limit(monkeypatch, limits)
+    system, oracle = two_layer("tanh", input_bias=True)
+    problem, theta = system.problem, draw(*lead, system.P)
+    a, i, k, q = problem.block("a").tensor, Index("i", n), Index("k", m), Index("q", m)
+    z = next(d.tensor for d in problem.system if d.tensor.name == "z")
+    outputs = {
+        "a": (a[k], (k,)),
+        "identity": (Delta(k, q), (k, q)),
+        "ki": (z[i, k], (k, i)),
+        "rank": (Integer(3) * n / m, ()),
+        "f": (problem.output[i], (i,)),
+        "diagonal": (Delta(k, q) * a[k] + a[k] * a[q], (q, k)),
+    }
+    found = system.evaluate(problem.derived, outputs, theta)
+    blocks = system.unpack(theta)
+    assert torch.equal(found["a"], blocks["a"])
+    assert torch.equal(found["identity"], torch.eye(3, dtype=torch.float64).expand(*lead, 3, 3))
+    assert torch.equal(found["rank"], torch.full(lead, 5.0, dtype=torch.float64))
+    agree(found["ki"], blocks["w"] @ system.x.mT + blocks["b"][..., None], 1e-14, "ki")
+    agree(found["f"], oracle.outputs(theta), 1e-13, "f")
+    outer = blocks["a"][..., None] * blocks["a"][..., None, :]
+    agree(found["diagonal"], outer + torch.diag_embed(blocks["a"]), 1e-14, "diagonal")
+    # Whoever asked may overwrite a result: neither theta nor later results change.
+    kept = theta.clone()
+    for result in found.values():
+        result.zero_()
+    assert torch.equal(theta, kept)
+    again = system.evaluate(problem.derived, outputs, theta)
+    assert torch.equal(again["identity"], torch.eye(3, dtype=torch.float64).expand(*lead, 3, 3))
+
+
+@pytest.mark.parametrize("sigma", ["tanh", "softplus", "gelu"])
+def test_autograd_and_transforms_go_through_the_compiled_functions(sigma):
+    system, _ = two_layer(sigma, "logistic", input_bias=True, output_bias=True)
+    theta, v = draw(4, system.P), draw(system.P, seed=3)
+    gradient, product = system.gradient(theta), system.hvp(theta, v)
+    agree(torch.func.vmap(system.gradient)(theta), gradient, 1e-13, "vmap")
+    agree(torch.func.vmap(torch.func.grad(system.value))(theta), gradient, 1e-12, "vmap of grad")
+    agree(
+        torch.func.vmap(system.hvp, (None, 0))(theta[0], theta),
+        system.hvp(theta[:1].expand(4, -1), theta),
+        1e-12,
+        "v",
+    )
+    agree(torch.func.jvp(system.gradient, (theta[0],), (v,))[1], product[0], 1e-12, "jvp")
+    agree(torch.func.jacrev(system.gradient)(theta[0]), system.hessian(theta[0]), 1e-12, "jacrev")
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(theta[0], v)
+        tangent = torch.autograd.forward_ad.unpack_dual(system.gradient(dual)).tangent
+    agree(tangent, product[0], 1e-12, "dual numbers")
+    for lead in (0, slice(None)):
+        leaf = theta[lead].clone().requires_grad_()
+        (found,) = torch.autograd.grad(system.value(leaf).sum(), leaf)
+        agree(found, gradient[lead], 1e-12, "autograd")
+
+
+class Allocations(TorchDispatchMode):
+    """Largest array that a function makes, in entries, and the most bytes alive at once beyond those before."""
+
+    def __init__(self, *before: torch.Tensor) -> None:
+        super().__init__()
+        self.before = {u.untyped_storage().data_ptr() for u in before}
+        self.alive: list[weakref.ref[torch.Tensor]] = []
+        self.largest, self.peak = 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        made = result if isinstance(result, tuple | list) else [result]
+        self.alive += [weakref.ref(u) for u in made if isinstance(u, torch.Tensor)]
+        self.alive = [ref for ref in self.alive if ref() is not None]
+        storages = {
+            u.untyped_storage().data_ptr(): u.untyped_storage().nbytes()
+            for ref in self.alive
+            if (u := ref()) is not None
+        }
+        new = {pointer: size for pointer, size in storages.items() if pointer not in self.before}
+        self.peak = max(self.peak, sum(new.values()))
+        self.largest = max([self.largest, *(u.numel() for u in made if isinstance(u, torch.Tensor))])
+        return result
+
+
+def test_allocations_are_seen():
+    x = draw(10, 20)
+    with Allocations(x) as seen:
+        (x[:, :, None] * x[:, None, :]).sum()
+    assert seen.largest == 10 * 20 * 20
+    assert seen.peak == 8 * (10 * 20 * 20 + 1)
+
+
+@pytest.mark.parametrize("what", ["value_gradient", "hvp"])
+@pytest.mark.parametrize(
+    ("count", "width", "limits"),
+    [(1, 40, {}), (4, 40, {}), (9, 12, {}), (1, 40, {"SWEEP": 1, "BLOCK": 40 * 8 * 16})],
+)
+def test_no_array_over_samples_neurons_and_inputs_is_built(what, count, width, limits, monkeypatch):
+    limit(monkeypatch, limits)
+    samples, inputs = 100, 11
+    system, _ = two_layer("tanh", width=width, samples=samples, inputs=inputs, input_bias=True)
+    theta = draw(count, system.P) if count > 1 else draw(system.P)
+    arguments = (theta, theta) if what == "hvp" else (theta,)
+    getattr(system, what)(*arguments)
+    with Allocations(*arguments, system.x, system.y) as seen:
+        getattr(system, what)(*arguments)
+    rows = 16 if limits else samples
+    assert rows * width <= seen.largest <= count * max(rows * width, system.P, samples * inputs)
+
+
+def test_memory_stays_below_some_blocks_of_samples():
+    samples, width, inputs = 8192, 256, 4  # n x m is 8 MiB in float32
+    x, y = draw(samples, inputs).float(), draw(samples).float()
+    system = compile_system(
+        Problem.two_layer("tanh", "square", input_bias=True), x, y, width, dtype=torch.float32
+    )
+    theta = draw(system.P).float() / 16
+    system.gradient(theta)
+    with Allocations(theta, system.x, system.y) as seen:
+        found = system.gradient(theta)
+    assert seen.peak <= 3 * emit_batches.BLOCK["cpu"]
+    oracle = Reference(
+        x.double(), y.double(), activation="tanh", loss="square", widths=(width,), input_bias=True
+    )
+    agree(found, oracle.gradient(theta.double()), same_formula(torch.float32), "gradient")
+
+
+@pytest.mark.slow
+def test_memory_of_a_large_gradient_is_bounded():
+    samples, width, inputs = 16384, 4096, 64  # n x m is 256 MiB in float32
+    x, y = draw(samples, inputs).float(), draw(samples).float()
+    system = compile_system(
+        Problem.two_layer("tanh", "square", input_bias=True), x, y, width, dtype=torch.float32
+    )
+    theta = draw(system.P).float() / 64
+    with Allocations(theta, system.x, system.y) as seen:
+        system.gradient(theta)
+    assert seen.peak <= 32 * 2**20
+
+
+def test_the_source_evaluates_the_activation_once_and_names_what_papers_name():
+    system, _ = two_layer("tanh", input_bias=True)
+    theta = draw(9, system.P)
+    for points in (theta[0], theta[:2], theta):
+        system.value_gradient_hessian(points)
+    for (_, plan), function in system._functions.items():
+        assert len(re.findall(r"tanh\w*\(", function.source)) == 1, plan
+        assert "einsum" not in function.source
+        assert "eye" not in function.source
+    for name in ("z", "tanh_z", "r", "delta", "gradient"):
+        assert re.search(rf"^ +{name} = ", system.source, re.MULTILINE), name
