@@ -314,6 +314,11 @@ class Analysis:
             )
         return width
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is analysed and how: the study (None for a problem alone), device and dtype."""
+        study = None if self.study is None else self.study.to_dict()
+        return {"schema": 1, "study": study, "device": self.device, "dtype": self.dtype}
+
     def _repr_html_(self) -> str:
         return f"<b>{self._name()}</b>: {self.problem.kind}, {self.dataset.source if self.dataset else 'symbolic data'}"
 

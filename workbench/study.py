@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -303,6 +304,9 @@ class Study:
             if isinstance(table, dict):
                 lines += ["", f"[{key}]", *(f"{name} = {_toml(value)}" for name, value in table.items())]
         return "\n".join(lines) + "\n"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.to_toml())}</pre>"
 
     def with_overrides(self, *, seed: int | None = None, starts: int | None = None) -> Study:
         """Return a study with other settings of the search, checked as in a file; None changes nothing."""
