@@ -15,13 +15,14 @@ Tail(limit=oo, slope=1, offset=0)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from mpmath import mp, mpf
 from sympy import (
     AccumBounds,
+    ComplexRootOf,
     Dummy,
     Expr,
     Float,
@@ -32,6 +33,7 @@ from sympy import (
     PolynomialError,
     Rational,
     S,
+    ceiling,
     cos,
     cosh,
     exp,
@@ -89,13 +91,21 @@ def tail(activation: Activation, side: int) -> Finding:
                 rf"$\sigma$ oscillates between ${tex(value.min)}$ and ${tex(value.max)}$.",
             )
         if value.is_finite:
-            return Finding(Tail(value, S.Zero, value), Status.PROVED, "By SymPy's limits.")
+            return Finding(
+                Tail(value, S.Zero, value), Status.PROVED, "By SymPy's limits, compared with values far out."
+            )
         slope = _limit(end / Z)
-        if not slope.is_finite or slope == 0:
-            return Finding(Tail(value, None, None), Status.PROVED, "By SymPy's limits.")
+        if isinstance(slope, AccumBounds) or not slope.is_finite or slope == 0:
+            return Finding(
+                Tail(value, None, None), Status.PROVED, "By SymPy's limits, compared with values far out."
+            )
         offset = _limit(end - slope * Z)
-        known = offset if offset.is_finite else None
-        return Finding(Tail(value, side * slope, known), Status.PROVED, "By SymPy's limits.")
+        known = offset if offset.is_finite and not isinstance(offset, AccumBounds) else None
+        return Finding(
+            Tail(value, side * slope, known),
+            Status.PROVED,
+            "By SymPy's limits, compared with values far out.",
+        )
     except NotDecided as error:
         return Finding(None, Status.UNDECIDED, f"Not decided: {error}.")
 
@@ -149,7 +159,10 @@ def supremum(expr: Expr, lower: Expr, upper: Expr) -> Finding:
         return Finding(simplify(abs(expr)), Status.PROVED, "Constant.")
     for candidates in _methods(expr, lower, upper):
         try:
-            values = [simplify(value) for value in candidates()]
+            values = candidates()
+            if any(value.has(ComplexRootOf) for value in values):
+                return _numeric(values)
+            values = [simplify(value) for value in values]
         except (NotDecided, PolynomialError, NotImplementedError):
             continue
         if any(value.is_infinite for value in values):
@@ -158,6 +171,16 @@ def supremum(expr: Expr, lower: Expr, upper: Expr) -> Finding:
             best = max((abs(value) for value in values), key=lambda u: u.evalf(30))
             return Finding(simplify(best), Status.PROVED, "Values at all stationary points and at the ends.")
     return _certified(expr, lower, upper)
+
+
+def _numeric(values: Sequence[Expr]) -> Finding:
+    """Return the largest modulus as a float: roots of degree above four are isolated exactly but have no short form."""
+    sizes = [abs(value).evalf(30) for value in values]
+    if not all(size.is_comparable and size.is_finite for size in sizes):
+        raise NotDecided("a value at a stationary point")
+    best = Float(max(sizes), 20)
+    radius = Rational(1, 10**18) * ceiling(best + 1)
+    return Finding(best, Status.CERTIFIED, "Values at all stationary points, isolated exactly.", radius)
 
 
 def _methods(expr: Expr, lower: Expr, upper: Expr) -> Iterator[Callable[[], list[Expr]]]:
@@ -286,4 +309,23 @@ def _limit(expr: Expr, point: Expr = S.Infinity, side: str = "-") -> Expr:
         raise NotDecided(f"the limit of {expr} at {point}") from error
     if found.has(Limit, S.NaN) or not (found.is_number or isinstance(found, AccumBounds)):
         raise NotDecided(f"the limit of {expr} at {point}")
-    return found if isinstance(found, AccumBounds) else simplify(found)
+    if isinstance(found, AccumBounds):
+        return found
+    found = simplify(found)
+    if point.is_infinite and not _seen(expr, point, found):
+        raise NotDecided(
+            f"the limit of {expr} at {point}: SymPy's answer {found} is not what values far out tend to"
+        )
+    return found
+
+
+def _seen(expr: Expr, point: Expr, found: Expr) -> bool:
+    """Compare a limit with values at 10^2 and 10^4: SymPy's limits are not free of errors."""
+    sign = 1 if point is S.Infinity else -1
+    near, far = (expr.subs(Z, sign * 10**k).evalf(30, chop=True) for k in (2, 4))
+    if not (near.is_comparable and far.is_comparable):
+        return bool(found.is_infinite)
+    if found.is_infinite:
+        return bool(far * (1 if found is S.Infinity else -1) > max(abs(near), 1))
+    gap = abs(far - found)
+    return bool(gap < Rational(1, 10**9) or (gap < Rational(1, 100) and gap < abs(near - found)))

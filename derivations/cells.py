@@ -34,6 +34,7 @@ from sympy import (
     simplify,
     solveset,
 )
+from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
 from derivations.almost_everywhere import without_max
 from derivations.claim import Status
@@ -46,6 +47,7 @@ __all__ = ["KINKED", "Break", "Cell", "NotDecided", "breaks_between", "cells", "
 KINKED = (relu, step, Abs, sign)
 #: Derivatives compared at a cut: 0 to this order.
 HIGHEST = 4
+_LARGEST_EQUATION = 40
 
 
 class NotDecided(Exception):
@@ -176,6 +178,8 @@ def real_zeros(expr: Expr, z: Symbol, lower: Expr, upper: Expr) -> tuple[Expr, .
             continue
         try:
             poly = Poly(base, z)
+            if poly.degree() > _LARGEST_EQUATION:
+                raise NotDecided(f"the zeros of a polynomial of degree {poly.degree()}")
             zeros |= set(real_roots(poly)) if poly.degree() > 0 else set()
         except (PolynomialError, NotImplementedError, TypeError):
             zeros |= set(_solve(base, z, lower, upper))
@@ -184,6 +188,9 @@ def real_zeros(expr: Expr, z: Symbol, lower: Expr, upper: Expr) -> tuple[Expr, .
 
 
 def _solve(expr: Expr, z: Symbol, lower: Expr, upper: Expr) -> FiniteSet:
+    # Equations beyond these sizes become polynomials of high degree, which SymPy solves for minutes.
+    if expr.count_ops() > _LARGEST_EQUATION or len(expr.atoms(TrigonometricFunction)) > 1:
+        raise NotDecided(f"the zeros of {expr}")
     try:
         found = solveset(expr, z, Interval.open(lower, upper))
     except (NotImplementedError, ValueError, TypeError) as error:

@@ -242,12 +242,12 @@ class Writer:
 
     def _linear(self, statement: Statement, owned: set[int]) -> tuple[str, tuple[int, ...], list[str]]:
         node, merged = statement.node, statement.merged
-        if merged and is_square(merged[0].node):
+        if merged and is_square(merged[0].node) and not statement.diagonals:
             return *self._square(statement, owned), []
-        if merged and merged[0].node.op == "contract":
+        if merged and merged[0].node.op == "contract" and (self.plan.in_place or not statement.diagonals):
             fused = self._fused(statement)
             if fused:
-                return *fused, []
+                return *fused, [self._on_diagonal(term, fused[1]) for term in statement.diagonals]
         items = [self._item(term, statement) for term in statement.terms]
         dense = {u for item in items for u in item.order}
         labels = {*range(len(node.dims)), *([BATCH] if self._has_batch(node) else [])}

@@ -54,8 +54,9 @@ def embed_split(
         for part in (forward, backward)
     )
     v, u = curvature(narrow, theta)[neuron]
-    before = spectrum(narrow.hessian(theta)).inertia
-    predicted = before + predict_split_inertia(v, u, (1 - alpha, alpha))
+    # At an exact fit V and U are rounding; the absolute size that counts as zero is that of the narrow spectrum.
+    before = spectrum(narrow.hessian(theta))
+    predicted = before.inertia + predict_split_inertia(v, u, (1 - alpha, alpha), before.tolerance)
     return _compare(narrow, wide, theta, A @ theta, A, B, predicted)
 
 
@@ -79,9 +80,9 @@ def embed_null(
         c, a = narrow.layout[-1][2], places["a"]
         for output in range(c.stop - c.start):
             B[a.stop - (c.stop - c.start) + output, c.start + output] = sigma * float(narrow.problem.scale)
-    before = spectrum(narrow.hessian(theta)).inertia
+    before = spectrum(narrow.hessian(theta))
     point = A @ theta + offset
-    predicted = before + predict_null_inertia(curvature(wide, point)[-1][0])
+    predicted = before.inertia + predict_null_inertia(curvature(wide, point)[-1][0], before.tolerance)
     return _compare(narrow, wide, theta, point, A, B, predicted)
 
 

@@ -24,6 +24,8 @@ __all__ = ["Embedding", "Exploration", "Findings", "Node", "records"]
 
 #: Relative bound for the residuals of an embedded point; measured 1e-15.
 EMBEDDING_TOLERANCE = 1e-10
+#: A square loss this small is zero to rounding, the targets being of order one.
+EXACT_FIT = 1e-24
 
 
 @dataclass
@@ -168,8 +170,17 @@ def _point(
         found_by=node.found_by,
         cells=tuple(sorted(cells.items(), key=lambda item: (-item[1], item[0].negative, item[0].zero))),
         embedded_from=tuple(sources),
-        global_minimum=False if inertia.negative or above else None,
+        global_minimum=_global(found, node, above),
     )
+
+
+def _global(found: Findings, node: Node, above: bool) -> bool | None:
+    """False where a lower value or a negative eigenvalue is known; True where a loss that is not negative vanishes."""
+    if node.spectrum.inertia.negative or above:
+        return False
+    loss = found.catalogue.system_of(1).problem.loss
+    exact = loss is not None and loss.name == "square" and 0 <= node.value <= EXACT_FIT
+    return True if exact else None
 
 
 def _blocks(node: Node, shape: Architecture, system_of: Callable[[int], CompiledSystem]) -> dict[str, Any]:

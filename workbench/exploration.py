@@ -133,9 +133,14 @@ class _Explorer:
             position += count
         blocks = self.system_of(key.width).unpack(theta)
         for k in range(position, key.width):
-            total += self.shape.inputs - ranks[k]
-            if float(blocks["w"][k].abs().max()) < 1e-6:
-                total += self.shape.q - ranks[k]
+            inputs, outputs = self.shape.inputs - ranks[k], self.shape.q - ranks[k]
+            if float(blocks["w"][k].abs().max()) >= 1e-6:
+                total += inputs
+            elif ranks[k] == 0:
+                # The two alternatives, moving inputs with a = 0 and moving outputs with w = 0, only cross here.
+                total += max(inputs, outputs)
+            else:
+                total += inputs + outputs
         return total
 
     def _rank(self, v: Tensor) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Abs, Max, Min, pi
+from sympy import Abs, Max, Min, periodicity
 from sympy import sign as Sign
 
 from derivations.activations import Activation, Z
@@ -142,9 +142,7 @@ def _refuse_larger_groups(sigma: Activation, problem: Problem) -> None:
         )
     ratio = sigma.derivative(1) / sigma.expr
     shifts = problem.input_bias and identically_zero(ratio.diff(Z), Z).status is Status.PROVED
-    periodic = problem.input_bias and any(
-        identically_zero(sigma.expr.subs(Z, Z + period) - sigma.expr, Z).proved for period in (pi, 2 * pi)
-    )
+    periodic = problem.input_bias and periodicity(sigma.expr, Z) is not None
     if shifts or periodic:
         raise NotThere(
             f"the landscape of '{sigma.name}' with an input bias is not there yet: shifting the bias leaves the function"
