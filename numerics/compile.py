@@ -233,7 +233,7 @@ class CompiledSystem:
             raise ValueError(
                 f"no number is known for {', '.join(missing)}; known are {', '.join(self.sizes)}: substitute the rest"
             )
-        data = {"x": self.x, "y": self.y}
+        data = self.problem.leaf_values(self.x, self.y)
         unknown = [name for name in lowered.data if name not in data]
         if unknown:
             known = [*(name for name, _, _ in self.layout), *data]

@@ -353,6 +353,21 @@ def test_limits_and_asymptotes(name, left, right):
             assert abs(float((sigma.expr.subs(Z, at) - line).evalf(20))) < 2e-4
 
 
+def test_a_limit_that_values_contradict_is_not_taken():
+    """SymPy finds 0 for the offset of (z - 1)/(2 + exp(-2 z^2)), which is -1/2."""
+    found = activation("relu(z - 1)/(2 + exp(-2*z**2))").tails[1]
+    assert (found.value, found.status) in (
+        (None, Status.UNDECIDED),
+        (Tail(oo, Rational(1, 2), Rational(-1, 2)), Status.PROVED),
+    )
+    (found,) = {u.status for u in activation("1/log(2 + z**2)").tails}
+    assert found is Status.UNDECIDED  # true, but too slow to be seen
+
+
+def test_an_oscillating_offset_is_no_asymptote():
+    assert activation("z + sin(z)").tails[1].value == Tail(oo, S.One, None)
+
+
 def test_oscillation_has_no_limit():
     for name in ("sin", "cos"):
         for found in REGISTRY[name].tails:
@@ -438,6 +453,15 @@ def test_what_is_not_known_stays_undecided(text):
     found = activation(text).lipschitz
     assert (found.value, found.status) == (None, Status.UNDECIDED)
     assert found.reason
+
+
+def test_stationary_points_of_high_degree_give_a_certified_number():
+    found = activation("tanh(2*z) + tanh(z)").lipschitz_derivative
+    assert found.status is Status.CERTIFIED
+    formula = activation("tanh(2*z) + tanh(z)").derivative(2)
+    seen = max(abs(float(formula.subs(Z, Rational(k, 64)).evalf(15))) for k in range(64))
+    assert seen <= float(found.value) <= seen + 1e-3
+    assert found.radius < Rational(1, 10**12)
 
 
 def test_the_order_of_a_lipschitz_constant():
