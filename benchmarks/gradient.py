@@ -1,15 +1,15 @@
-"""Value and gradient of a compiled network against what else one could run, as ratios of CPU time in one process.
+"""Gradients and Hessians of a compiled network against what else one could run, as ratios of CPU time in one process.
 
     python benchmarks/gradient.py [--large]
 
-The network is f(x) = sum_k a_k tanh(w_k . x + b_k) with half the mean squared error, in float64.  Rivals:
+The network is f(x) = sum_k a_k tanh(w_k . x + b_k) with half the mean squared error.  Rivals:
 
-* ``hand``: the analytic gradient written by hand in matrix products, the best eager code known to us;
-* ``autograd``: torch.func.grad_and_value of the same network, vmap over it for a batch of points;
-* ``lambdify``: the unrolled scalar expression of the risk and its gradient through SymPy's common-subexpression
-  printer, small sizes only.
+* ``hand``: the analytic gradient written by hand in matrix products: the faster of the ways below, in each row;
+* ``autograd``: torch.func.grad of the same network, vmap over it for a batch of points;
+* ``lambdify``: the unrolled scalar gradient through SymPy's common-subexpression printer, small sizes only.
 
-A ratio below 1 means that the compiled system is faster.  Every number is the best of several repeats on one thread.
+A ratio below 1 means that the compiled system is faster.  Calls are interleaved on one thread: each round times every
+rival once, after a call that is not timed, and a ratio is the median over rounds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import sympy
@@ -29,82 +30,103 @@ from torch import Tensor
 from derivations.problem import Problem
 from numerics.compile import CompiledSystem, compile_system
 
+Gradient = Callable[[Tensor], Tensor]
+Size = tuple[int, int, int]
+
 SMALL, MEDIUM, BIG = [1, 100, 10_000], [1, 100], [1]
 CASES = [((2, 5, 1), SMALL), ((10, 50, 2), SMALL), ((100, 500, 10), MEDIUM), ((1000, 5000, 20), BIG)]
-LARGE = [((4096, 16384, 64), BIG)]
-SECONDS = 0.6  # per measurement, after one warm-up call
+LARGE: Size = (4096, 16384, 64)
+SECONDS, LEAST, MOST = 3.0, 5, 60  # per row; rounds
+LIMIT = 2_000_000_000  # bytes of the n x m array over all points beyond which a rival is left out
+PROBLEM = Problem.two_layer("tanh", "square", input_bias=True)
 
 
-def best(call: Callable[[], object]) -> float:
-    """Least CPU time of one call, in seconds; a sample repeats the call until the clock resolves it."""
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """CPU time of one call, after one that is not timed: it pays for memory that its forerunner gave back."""
     call()
     start = time.process_time()
-    call()
-    once = max(time.process_time() - start, 1e-6)
-    inner = max(1, math.ceil(2e-3 / once))
-    rounds = max(3, min(50, math.ceil(SECONDS / (inner * once))))
-    found = []
-    for _ in range(rounds):
-        start = time.process_time()
-        for _ in range(inner):
-            call()
-        found.append((time.process_time() - start) / inner)
-    return min(found)
+    for _ in range(repeats):
+        call()
+    return (time.process_time() - start) / repeats
 
 
-def hand(x: Tensor, y: Tensor, m: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Analytic value and gradient, batch first; the three sums over samples are one product each."""
+def compare(calls: Sequence[Callable[[], object]]) -> tuple[float, list[float]]:
+    """Return the median time of the first call, and the median over rounds of its ratio to each of the others."""
+    once = [max(seconds(call, 1), 1e-6) for call in calls]
+    repeats = [max(1, math.ceil(2e-3 / u)) for u in once]
+    spent = sum(u * (r + 1) for u, r in zip(once, repeats, strict=True))
+    rounds = max(LEAST, min(MOST, round(SECONDS / spent)))
+    times = [[seconds(call, r) for call, r in zip(calls, repeats, strict=True)] for _ in range(rounds)]
+    ratios = [statistics.median(row[0] / row[j] for row in times) for j in range(1, len(calls))]
+    return statistics.median(row[0] for row in times), ratios
+
+
+# -- rivals ----------------------------------------------------------------------------------------------------------
+
+
+def hand_extended(x: Tensor, y: Tensor, m: int) -> Gradient:
+    """Weights and biases in one product; the gradient as (d + 1, m), whose long rows are the faster way round."""
     n, d = x.shape
-    extended = torch.cat([x, torch.ones(n, 1, dtype=x.dtype)], dim=1)
+    extended = torch.cat([x, x.new_ones(n, 1)], dim=1)
 
-    def single(theta: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(theta: Tensor) -> Tensor:
         a = theta[:m]
         w = torch.cat([theta[m : m + m * d].view(m, d), theta[m + m * d :].view(m, 1)], dim=1)
         h = torch.mm(extended, w.T).tanh_()
-        e = torch.mv(h, a).sub_(y)
-        r = e / n
+        r = torch.mv(h, a).sub_(y).div_(n)
         grad_a = torch.mv(h.T, r)
         h.square_().neg_().add_(1).mul_(a).mul_(r[:, None])
-        grad_w = torch.mm(h.T, extended)
-        gradient = torch.cat([grad_a, grad_w[:, :d].reshape(-1), grad_w[:, d]])
-        return torch.dot(e, e) / (2 * n), gradient
+        grad_w = torch.mm(extended.T, h)
+        return torch.cat([grad_a, grad_w[:d].T.reshape(-1), grad_w[d]])
 
-    def batch(theta: Tensor) -> tuple[Tensor, Tensor]:
-        count = len(theta)
-        a = theta[:, :m]
+    return gradient
+
+
+def hand_plain(x: Tensor, y: Tensor, m: int) -> Gradient:
+    """The formulas as they stand in a paper, with few calls."""
+    n, d = x.shape
+
+    def gradient(theta: Tensor) -> Tensor:
+        a, w, b = theta[:m], theta[m : m + m * d].view(m, d), theta[m + m * d :]
+        h = torch.addmm(b, x, w.T).tanh_()
+        r = torch.mv(h, a).sub_(y).div_(n)
+        delta = torch.outer(r, a).mul_(1 - h * h)
+        return torch.cat([torch.mv(h.T, r), torch.mm(delta.T, x).view(-1), delta.sum(0)])
+
+    return gradient
+
+
+def hand_batch(x: Tensor, y: Tensor, m: int) -> Gradient:
+    """Batched matrix products over the points."""
+    n, d = x.shape
+    extended = torch.cat([x, x.new_ones(n, 1)], dim=1)
+
+    def gradient(theta: Tensor) -> Tensor:
+        count, a = len(theta), theta[:, :m]
         w = torch.cat([theta[:, m : m + m * d].view(count, m, d), theta[:, m + m * d :].unsqueeze(2)], dim=2)
         h = torch.matmul(extended, w.mT).tanh_()
-        e = torch.matmul(h, a.unsqueeze(2)).squeeze(2).sub_(y)
-        r = e / n
+        r = torch.matmul(h, a.unsqueeze(2)).squeeze(2).sub_(y).div_(n)
         grad_a = torch.matmul(h.mT, r.unsqueeze(2)).squeeze(2)
         h.square_().neg_().add_(1).mul_(a[:, None, :]).mul_(r[:, :, None])
         grad_w = torch.matmul(h.mT, extended)
-        gradient = torch.cat([grad_a, grad_w[:, :, :d].reshape(count, -1), grad_w[:, :, d]], dim=1)
-        return (e * e).sum(dim=1) / (2 * n), gradient
+        return torch.cat([grad_a, grad_w[:, :, :d].reshape(count, -1), grad_w[:, :, d]], dim=1)
 
-    return lambda theta: single(theta[0]) if len(theta) == 1 else batch(theta)
+    return gradient
 
 
-def automatic(x: Tensor, y: Tensor, m: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """torch.func.grad_and_value of the plain network."""
+def risk_of(x: Tensor, y: Tensor, m: int) -> Callable[[Tensor], Tensor]:
+    """The plain network, for autograd."""
     d = x.shape[1]
 
     def risk(theta: Tensor) -> Tensor:
         a, w, b = theta[:m], theta[m : m + m * d].view(m, d), theta[m + m * d :]
         return (torch.tanh(x @ w.T + b) @ a - y).square().mean() / 2
 
-    one = torch.func.grad_and_value(risk)
-    many = torch.func.vmap(one)
-
-    def call(theta: Tensor) -> tuple[Tensor, Tensor]:
-        gradient, value = one(theta[0]) if len(theta) == 1 else many(theta)
-        return value, gradient
-
-    return call
+    return risk
 
 
-def unrolled(x: Tensor, y: Tensor, m: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The scalar expression, differentiated by SymPy and printed with common subexpressions."""
+def unrolled(x: Tensor, y: Tensor, m: int) -> Gradient:
+    """The scalar expression, differentiated by SymPy and printed with common subexpressions; points (B, P)."""
     n, d = x.shape
     theta = sympy.symbols(f"t0:{m * (d + 2)}")
     risk = sympy.Integer(0)
@@ -114,21 +136,89 @@ def unrolled(x: Tensor, y: Tensor, m: int) -> Callable[[Tensor], tuple[Tensor, T
             for k in range(m)
         )
         risk += (f - target) ** 2 / (2 * n)
-    function = sympy.lambdify(theta, [risk, *[risk.diff(t) for t in theta]], modules=torch, cse=True)
-
-    def call(points: Tensor) -> tuple[Tensor, Tensor]:
-        value, *gradient = function(*points.unbind(1))
-        return value, torch.stack(gradient, dim=1)
-
-    return call
+    function = sympy.lambdify(theta, [risk.diff(t) for t in theta], modules=torch, cse=True)
+    return lambda points: torch.stack(function(*points.unbind(-1)), dim=-1)
 
 
-def agree(name: str, found: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+def setting(size: Size, batch: int, dtype: torch.dtype) -> tuple[CompiledSystem, Tensor, Tensor, Tensor]:
+    """Return the compiled system, the data, and points: (P,) for one, (B, P) for more."""
+    m, n, d = size
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(*s, generator=generator, dtype=dtype) for s in ((n, d), (n,)))
+    system = compile_system(PROBLEM, x, y, m, dtype=dtype)
+    theta = torch.randn(*([batch] if batch > 1 else []), system.P, generator=generator, dtype=dtype)
+    return system, x, y, theta / math.sqrt(m)
+
+
+def agree(name: str, found: Tensor, wanted: Tensor) -> None:
     """A rival that computes something else is no rival."""
-    for left, right in zip(found, wanted, strict=True):
-        error = float((left.reshape(right.shape) - right).abs().max() / right.abs().max())
-        if not error < 1e-10:
-            sys.exit(f"{name} disagrees with the compiled system: relative error {error:.2g}")
+    error = float((found - wanted).abs().max() / wanted.abs().max())
+    if not error < (1e-10 if wanted.dtype == torch.float64 else 1e-4):
+        sys.exit(f"{name} disagrees with the compiled system: relative error {error:.2g}")
+
+
+def peak_mib(call: Callable[[], object]) -> str:
+    """Growth of the peak of resident memory during one call, in MiB, where Linux tells it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = _resident("VmRSS")
+        call()
+        return f"{(_resident('VmHWM') - before) / 1024:.0f}"
+    except (OSError, StopIteration):
+        return "-"
+
+
+def _resident(key: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(key)))
+
+
+def gradient_row(size: Size, batch: int, dtype: torch.dtype = torch.float64) -> str:
+    """One row of the table of gradients."""
+    m, n, _ = size
+    system, x, y, theta = setting(size, batch, dtype)
+    memory = peak_mib(lambda: system.gradient(theta))
+    wanted = system.gradient(theta)
+    rivals: dict[str, Gradient] = {}
+    fits = batch * m * n * x.element_size() <= LIMIT
+    if batch == 1:
+        rivals = {"hand 1": hand_extended(x, y, m), "hand 2": hand_plain(x, y, m)}
+    elif fits:
+        rivals = {"hand": hand_batch(x, y, m)}
+    if fits:
+        automatic = torch.func.grad(risk_of(x, y, m))
+        rivals["autograd"] = automatic if batch == 1 else torch.func.vmap(automatic)
+    if m * n <= 100:
+        rivals["lambdify"] = unrolled(x, y, m)
+    for name, call in rivals.items():
+        agree(name, call(theta), wanted)
+    calls = [lambda: system.gradient(theta), *(lambda call=call: call(theta) for call in rivals.values())]
+    ours, ratios = compare(calls)  # type: ignore[arg-type]
+    found = dict(zip(rivals, ratios, strict=True))
+    hand = max((u for name, u in found.items() if name.startswith("hand")), default=None)
+    cells = [hand, found.get("autograd"), found.get("lambdify")]
+    shown = ["-" if u is None else f"{u:.2f}" for u in cells]
+    kind = str(dtype).removeprefix("torch.")
+    return "| " + " | ".join([str(size), kind, str(batch), f"{ours * 1e3:.3g}", *shown, memory]) + " |"
+
+
+def second_order_rows(size: Size, batch: int) -> str:
+    """One row: value, gradient and Hessian, and a Hessian-vector product, against torch.func."""
+    m = size[0]
+    system, x, y, theta = setting(size, batch, torch.float64)
+    risk = risk_of(x, y, m)
+    whole = lambda u: (risk(u), torch.func.grad(risk)(u), torch.func.hessian(risk)(u))  # noqa: E731
+    product = lambda u, v: torch.func.jvp(torch.func.grad(risk), (u,), (v,))[1]  # noqa: E731
+    if batch > 1:
+        whole, product = torch.func.vmap(whole), torch.func.vmap(product)
+    agree("torch.func", whole(theta)[2], system.hessian(theta))
+    agree("torch.func", product(theta, theta), system.hvp(theta, theta))
+    ours, (ratio,) = compare([lambda: system.value_gradient_hessian(theta), lambda: whole(theta)])
+    fast, (other,) = compare([lambda: system.hvp(theta, theta), lambda: product(theta, theta)])
+    return f"| {size} | {batch} | {ours * 1e3:.3g} | {ratio:.2f} | {fast * 1e3:.3g} | {other:.2f} |"
 
 
 def machine() -> str:
@@ -144,51 +234,32 @@ def machine() -> str:
     )
 
 
-def measure(size: tuple[int, int, int], batch: int) -> str:
-    """One row of the table."""
-    m, n, d = size
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((n, d), (n,)))
-    problem = Problem.two_layer("tanh", "square", input_bias=True)
-    system: CompiledSystem = compile_system(problem, x, y, m)
-    theta = torch.randn(batch, system.P, generator=generator, dtype=torch.float64) / math.sqrt(m)
-    wanted = system.value_gradient(theta)
-    ours = best(lambda: system.value_gradient(theta))
-    cells = [f"({m}, {n}, {d})", str(batch), f"{ours * 1e3:.3g}"]
-    rivals: list[tuple[str, Callable[..., Callable[[Tensor], tuple[Tensor, Tensor]]]]] = [
-        ("hand", hand),
-        ("autograd", automatic),
-        ("lambdify", unrolled),
-    ]
-    for name, make in rivals:
-        if name == "lambdify" and m * n > 100:
-            cells.append("-")
-            continue
-        call = make(x, y, m)
-        with torch.no_grad():
-            agree(name, call(theta), wanted)
-            cells.append(f"{ours / best(lambda call=call: call(theta)):.2f}")  # type: ignore[misc]
-    return "| " + " | ".join(cells) + " |"
-
-
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Value and gradient against other ways to compute them.")
-    parser.add_argument(
-        "--large", action="store_true", help="also (m, n, d) = (4096, 16384, 64): 2 GB and minutes"
-    )
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Derivatives against other ways to compute them.")
+    parser.add_argument("--large", action="store_true", help=f"also (m, n, d) = {LARGE}: 2 GB and a minute")
     large = parser.parse_args().large
     torch.set_num_threads(1)
-    print("## Value and gradient\n")
-    print(f"{machine()}; float64, CPU time.\n")
+    print("## Derivatives\n")
+    print(f"{machine()}; CPU time.\n")
     print(
-        "Time of the compiled system, and its ratio to each rival (below 1: the compiled system is faster).\n"
+        "Gradient: time of the compiled system, its ratio to each rival (below 1: the compiled system is faster),"
     )
-    print("| (m, n, d) | points | compiled, ms | / hand | / autograd | / lambdify |")
-    print("|---|---|---|---|---|---|")
-    for size, batches in CASES + (LARGE if large else []):
+    print("and the growth of resident memory in its first call, results and generated code included.\n")
+    print("| (m, n, d) | dtype | points | compiled, ms | / hand | / autograd | / lambdify | memory, MiB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for size, batches in CASES:
         for batch in batches:
-            print(measure(size, batch), flush=True)
+            print(gradient_row(size, batch), flush=True)
+    if large:
+        print(gradient_row(LARGE, 1, torch.float32), flush=True)
+    print(
+        "\nValue, gradient and Hessian together, and a Hessian-vector product, with ratios to `torch.func`.\n"
+    )
+    print("| (m, n, d) | points | with Hessian, ms | / torch.func | product, ms | / jvp of grad |")
+    print("|---|---|---|---|---|---|")
+    for size, batch in [((3, 21, 1), 1), ((3, 21, 1), 100), ((3, 21, 1), 2000), ((20, 100, 5), 1)]:
+        print(second_order_rows(size, batch), flush=True)
 
 
 if __name__ == "__main__":

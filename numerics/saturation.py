@@ -20,6 +20,8 @@ __all__ = ["converged", "drifts", "saturated"]
 # Along a run to infinity the measure was below 1e-6 when the gradient had fallen to 1e-10; for the critical points of the
 # shipped studies it was above 1e-3.
 SATURATION = 1e-5
+# A pre-activation up to this size is not in the tail of an activation of the scale of tanh or the Gaussian.
+RESTING = 2.0
 # Steps along a null vector, relative to 1 + |theta|, and what slope along it rounding cannot explain.
 DRIFT_STEP, DRIFT_NOISE = 0.02, 1e-15
 
@@ -41,7 +43,9 @@ def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
     pre = next(definition for definition in problem.system if definition.tensor.name == "z")
     i, k = pre.indices
     slope = {"slope": (GenericFunction("sigma", (1,), pre.tensor[i, k]), (i, k))}
-    found = system.evaluate(problem.derived, slope, theta)["slope"]
+    slope["z"] = (pre.tensor[i, k], (i, k))
+    values = system.evaluate(problem.derived, slope, theta)
+    found, z = values["slope"], values["z"]
     x = system.x
     if problem.input_bias:
         x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
@@ -51,7 +55,9 @@ def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
     a = system.unpack(theta)["a"].reshape(*found.shape[:1], found.shape[2], -1).abs().amax(dim=2)
     alive = a > 1e-5 * (1 + a.amax(dim=1, keepdim=True))
     flat = sizes <= SATURATION * torch.linalg.svdvals(x)[rank - 1]
-    return (flat & alive).any(dim=1)
+    # An even activation is flat at z = 0 too; a saturated neuron is flat only where |z| is large.
+    resting = (found.abs() <= SATURATION) & (z.abs() < RESTING)
+    return (flat & alive & ~resting.any(dim=1)).any(dim=1)
 
 
 def converged(system: CompiledSystem, theta: Tensor) -> Tensor:
@@ -80,7 +86,11 @@ def drifts(system: CompiledSystem, theta: Tensor) -> bool:
         slope = _slope_on_the_floor(system, theta + offsets[:, None] * v, v)
         size, change = slope.abs(), slope.abs().diff()
         one_sign = bool((slope > 0).all()) or bool((slope < 0).all())
-        if one_sign and (bool((change > 0).all()) or bool((change < 0).all())) and float(size.max()) > DRIFT_NOISE:
+        if (
+            one_sign
+            and (bool((change > 0).all()) or bool((change < 0).all()))
+            and float(size.max()) > DRIFT_NOISE
+        ):
             return True
     return False
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "problem_of"]
 
+#: Largest entry of an input or of the targets, from and up to which a search is meaningful.
+SMALLEST_DATA, LARGEST_DATA = 0.05, 30.0
+
 
 class Analysis:
     """Everything that can be asked of one study or problem; results are computed when asked for, and kept.
@@ -218,6 +221,7 @@ class Analysis:
                 f"--dtype: found {self.dtype}; accepted: float64, since inertia needs eigenvalues to 1e-9 of the largest"
             )
         shape = architecture(self.problem, data.d, data.o)
+        _check_scale(study.name, data)
         settings = Settings(widths, study.landscape.starts, study.landscape.seed, connect)
         with _one_thread():
             found = explore(
@@ -321,6 +325,20 @@ class Analysis:
 
     def _repr_html_(self) -> str:
         return f"<b>{self._name()}</b>: {self.problem.kind}, {self.dataset.source if self.dataset else 'symbolic data'}"
+
+
+def _check_scale(name: str, data: Dataset) -> None:
+    """Refuse data that are not of order one: the starts of the search and its tolerances are for such data only."""
+    columns = [(f"input {k + 1}", [row[k] for row in data.x_float()]) for k in range(data.d)]
+    columns += [("y", [value for row in data.y_float() for value in row])]
+    for what, values in columns:
+        size = max(abs(value) for value in values)
+        if size != 0 and not SMALLEST_DATA <= size <= LARGEST_DATA:
+            raise StudyError(
+                f"{name}: data: {what}: found numbers up to {size:.3g} in size; accepted: up to between {SMALLEST_DATA} and"
+                f" {LARGEST_DATA}, for which the search is made. Divide them by a constant (standardize = true does it for"
+                " the inputs of a file)"
+            )
 
 
 @contextmanager

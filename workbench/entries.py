@@ -16,7 +16,7 @@ from numerics.compile import CompiledSystem
 from numerics.spectrum import Inertia, Spectrum
 from workbench.connections import Descent
 from workbench.embedding_checks import EmbeddedPoint
-from workbench.network import Architecture
+from workbench.network import SAME_NEURON, Architecture
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
 from workbench.search import Catalogue, Key
 
@@ -146,9 +146,15 @@ def _point(
     sources = dict.fromkeys(names[e.source] for e in found.embeddings if e.target == key)
     above = node.value > lowest + 1e-9 * (1 + abs(lowest))
     if found.merges or key.width == 0:
-        orbit = shape.orbit_size(key.copies, key.dead)
+        inputs = key.origin.network.w
+        resting = sum(
+            c for c, w in zip(key.copies, inputs, strict=True) if abs(w).max(initial=0.0) < SAME_NEURON
+        )
+        orbit: int | None = shape.orbit_size(key.copies, key.dead, resting)
     else:
         orbit = key.origin.network.orbit_size(shape)
+    if key.trivial and unexplained > 0:
+        orbit = None  # one of a continuum of unknown shape
     return CriticalPoint(
         id=names[key],
         width=key.width,
@@ -159,7 +165,7 @@ def _point(
         inertia=inertia,
         largest_zero=node.spectrum.largest_zero,
         smallest_nonzero=node.spectrum.smallest_nonzero,
-        stratum=_stratum(key, origin),
+        stratum=_stratum(key, origin, unexplained),
         origin=None if key.trivial else origin,
         copies=key.copies,
         dead=key.dead,
@@ -190,11 +196,11 @@ def _blocks(node: Node, shape: Architecture, system_of: Callable[[int], Compiled
     return {name: part.tolist() for name, part in system_of(node.key.width).unpack(node.theta).items()}
 
 
-def _stratum(key: Key, origin: str | None) -> str:
+def _stratum(key: Key, origin: str | None, unexplained: int) -> str:
     if key.width == 0:
         return "constant"
     if key.trivial:
-        return "irreducible"
+        return "irreducible" if unexplained <= 0 else "set of unknown dimension"
     parts = [origin or "the constant network"]
     if any(count > 1 for count in key.copies):
         parts.append(f"split ({', '.join(map(str, key.copies))})")

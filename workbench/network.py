@@ -77,15 +77,14 @@ class Architecture:
         """Value of the activation."""
         return float(self.activation.expr.subs(Z, z).evalf()) if z else float(self.activation.value_at_zero)
 
-    def orbit_size(self, copies: tuple[int, ...], dead: int) -> int:
-        r"""Return the number of images of a stratum: :math:`m!/(\prod_g c_g!\; l!)`, times :math:`2^{m-l}` with a parity.
+    def orbit_size(self, copies: tuple[int, ...], dead: int, resting: int = 0) -> int:
+        r"""Return the number of images of a stratum: :math:`m!/(\prod_g c_g!\; l!)`, times :math:`2^{m-l-r}` with a parity.
 
-        The sign of a dead neuron maps its stratum to itself, that of every other neuron does not (its input weights
-        do not vanish).
+        The sign of a dead neuron, or of one of the r resting ones, whose input weights vanish, maps the stratum to itself.
         """
         m = sum(copies) + dead
         orders = math.factorial(m) // (math.prod(math.factorial(c) for c in copies) * math.factorial(dead))
-        return orders * (2 ** sum(copies) if self.flip else 1)
+        return orders * (2 ** (sum(copies) - resting) if self.flip else 1)
 
 
 def architecture(problem: Problem, d: int, q: int) -> Architecture:

@@ -39,7 +39,8 @@ class CriticalPoint:
     largest_zero, smallest_nonzero : float or None
         The two sides of the gap between what counts as zero and what does not.
     stratum : str
-        Which copies of which network it is, in words: ``irreducible``, ``m1.1 split (2)``, ``m1.1 with 1 dead neuron``.
+        Which copies of which network it is, in words: ``irreducible``, ``m1.1 split (2)``, ``m1.1 with 1 dead neuron``,
+        ``set of unknown dimension`` (points of one value and one singular inertia, listed once).
     origin, copies, dead : str or None, tuple of int, int
         The irreducible point with the same network function (None: itself), how often each of its neurons occurs,
         and the number of neurons that add nothing.

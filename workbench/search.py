@@ -117,8 +117,32 @@ class Catalogue:
         return None if drifts(system, theta) else self._own(net, value, found_by)
 
     def _own(self, net: Network, value: float, found_by: str) -> Key:
-        serial, _ = self._enter(net, value, found_by)
+        known = self._find(net, value)
+        serial = known[0] if known is not None else self._same_set(net, value)
+        if serial is None:
+            serial, _ = self._enter(net, value, found_by)
         return Key(self.points[serial], serial, (1,) * net.width, 0)
+
+    def _same_set(self, net: Network, value: float) -> int | None:
+        """Return the entry of the same value and inertia where both Hessians are singular: one set, many members.
+
+        Whether two such points are joined by critical points is not shown; listing each start as a point of its own
+        would claim more.
+        """
+        inertia = self._inertia(net)
+        if inertia.zero == 0:
+            return None
+        for serial, point in enumerate(self.points):
+            level = abs(point.value - value) <= SAME_LEVEL * (1 + abs(value))
+            if level and point.width == net.width and self._inertia(point.network) == inertia:
+                return serial
+        return None
+
+    def _inertia(self, net: Network) -> Inertia:
+        if net.width == 0:
+            return Inertia(0, 0, 0)
+        system = self.system_of(net.width)
+        return spectrum(system.hessian(system.pack(net.to_blocks(self.shape)))).inertia
 
     def _stratum(self, reduction: Reduction, value: float, found_by: str, tolerance: float) -> Key | None:
         narrow = reduction.network
@@ -127,8 +151,12 @@ class Catalogue:
             polished = self._polished(narrow, tolerance)
             if polished is None or abs(polished[1] - value) > SAME_LEVEL * (1 + abs(value)):
                 return None
-            self._enter(*polished, found_by)
-            known = self._find(narrow, value, tolerance)
+            same = self._same_set(polished[0], value)
+            if same is None:
+                self._enter(*polished, found_by)
+            known = (
+                self._find(narrow, value, tolerance) if same is None else (same, tuple(range(narrow.width)))
+            )
         if known is None:
             return None
         serial, order = known

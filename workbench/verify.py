@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sympy import Abs, Max, Min, sign
 from torch import Tensor
 
 from derivations import activations, losses
 from derivations.claim import Claim, Status
+from derivations.functions import relu, step
 from numerics.compile import CompiledSystem
 from numerics.integrator_order import ROUNDING_FLOOR
 from numerics.reference import ACTIVATIONS, LOSSES, Reference, finite_difference_gradient
@@ -219,7 +221,19 @@ def _without_oracle(
         )
         for label, lower_name in names.items()
     ]
-    return [*claims, _taylor(twin, rows, v.double(), evidence)]
+    return [_doubted(c, system) for c in (*claims, _taylor(twin, rows, v.double(), evidence))]
+
+
+def _doubted(claim: Claim, system: CompiledSystem) -> Claim:
+    """Differences that step across a kink refute nothing: such a disagreement is UNDECIDED."""
+    problem = system.problem
+    parts = [definition.expr for definition in problem.system]
+    parts += [known.expr for known in (problem.activation, problem.loss) if known is not None]
+    kinks = any(part.has(relu, step, Abs, Max, Min, sign) for part in parts)
+    if claim.status is not Status.REFUTED or not kinks:
+        return claim
+    reason = "the formula has a kink, and differences may step across it"
+    return claim.with_status(Status.UNDECIDED, evidence={**claim.evidence, "reason": reason})
 
 
 def _taylor(system: CompiledSystem, theta: Tensor, v: Tensor, evidence: dict[str, Any]) -> Claim:

@@ -72,3 +72,10 @@ def test_critical_points_on_manifolds_do_not_drift() -> None:
     theta = torch.zeros(6, dtype=torch.float64)
     assert bool(converged(zero, theta[None])[0])
     assert not drifts(zero, theta)
+
+
+def test_an_even_activation_at_rest_is_not_saturated() -> None:
+    problem = Problem.two_layer("gaussian", "square", input_bias=True)
+    system = compile_system(problem, [[-1.0], [0.0], [1.0]], [0.1, 0.2, 0.3], 1)
+    rest, far = torch.tensor([[0.2, 0.0, 0.0], [0.2, 0.0, 9.0]], dtype=torch.float64)
+    assert saturated(system, torch.stack([rest, far])).tolist() == [False, True]
