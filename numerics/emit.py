@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from numerics.emit_nodes import SAMPLES, Node, Plan
 from numerics.emit_results import Group, Output, head, results
 from numerics.emit_statement import Statement, statements
-from numerics.emit_writer import Writer
+from numerics.emit_writer import Writer, is_one_call
 
 __all__ = ["Lowered", "Output", "emit"]
 
@@ -216,7 +216,10 @@ def _sweep(
         node = statement.node
         if node.uid in with_rows:
             dying = {u for u in statement.operands if last[u] == position and u in with_rows}
-            inside += writer.write(statement, dying)
+            lines = writer.write(statement, dying)
+            buffer, lines[:1] = _buffered(writer, node, lines[:1])
+            starts += buffer
+            inside += lines
         elif any(u in with_rows for u in statement.operands):
             start, step = writer.accumulate(statement)
             starts.append(start)
@@ -235,3 +238,19 @@ def _sweep(
     n = writer.constant(SAMPLES)
     loop = [f"for start in range(0, {n}, block):", *(f"    {line}" for line in [*rows, *inside])]
     return [*before, *starts, *loop, *after]
+
+
+def _buffered(writer: Writer, node: Node, lines: list[str]) -> tuple[list[str], list[str]]:
+    """Let a product of matrices in the sweep write into one array: new memory for each block costs as much again."""
+    found = re.fullmatch(r"(\w+) = (torch\.(?:add)?mm\(.*)\)(  #.*)?", lines[0]) if lines else None
+    if not (
+        found
+        and writer.plan.in_place
+        and is_one_call(f"{found[2]})")
+        and node.dims[writer.order_of(node)[0]] == SAMPLES
+    ):
+        return [], lines
+    extents = ", ".join(writer.size(node.dims[a]) for a in writer.order_of(node)[1:])
+    name = f"{found[1]}_block"
+    line = f"{found[1]} = {found[2]}, out={name}[:rows]){found[3] or ''}"
+    return [f"{name} = like.new_empty(block, {extents})"], [line]

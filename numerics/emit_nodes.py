@@ -39,7 +39,7 @@ class Node:
     Attributes
     ----------
     op : str
-        ``leaf``, ``fill`` (a constant), ``map`` (a function of one operand), ``call`` (of several), ``mul``,
+        ``leaf``, ``fill`` (a constant), ``ones`` (along one axis), ``map`` (a function of one operand), ``call`` (of several), ``mul``,
         ``linear`` (constant + sum of coefficients times operands), ``contract``, ``sum`` or ``diagonal``.
     dims : tuple of str
         Dimension of each axis.

@@ -15,7 +15,7 @@ from numerics.emit_nodes import BATCH, SAMPLES, Node, Plan, Value
 from numerics.emit_product import aligned, bias, memory, placed, preferred, product
 from numerics.emit_statement import Statement, Term, is_square
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "is_one_call"]
 
 #: Functions with an in-place method of the same name.
 _IN_PLACE = frozenset(
@@ -370,6 +370,11 @@ def _added(item: _Item, order: tuple[int, ...]) -> str:
 def bare(code: str) -> str:
     """Return the code of a constant without the parentheses it needs inside an expression only."""
     return code[1:-1] if code.startswith("(") and _closes(code) == len(code) - 1 else code
+
+
+def is_one_call(code: str) -> bool:
+    """Say whether the first parenthesis is closed by the last character."""
+    return _closes(code[code.index("(") :]) == len(code) - code.index("(") - 1
 
 
 def _closes(code: str) -> int:

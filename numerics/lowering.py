@@ -284,7 +284,7 @@ class _Lowering:
 
         Where arithmetic counts, they are better multiplied into the smaller arrays around the sum.
         """
-        inlined = summed and self.plan.many and self.plan.layout == "single"
+        inlined = summed and (self.plan.many or self.plan.layout != "single")
         if not (inlined and isinstance(factor, Entry) and factor.tensor in self.system):
             return [factor]
         parts = Mul.make_args(bind(self.system[factor.tensor].at(factor.indices), self.functions))

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from derivations.activations import REGISTRY as ACTIVATIONS
 from derivations.activations import activation
+from derivations.formula_model import FormulaProblem
 from derivations.indexed import Delta, Dim, Index, Tensor, isum
 from derivations.losses import REGISTRY as LOSSES
 from derivations.losses import loss
@@ -525,6 +526,24 @@ def test_autograd_and_transforms_go_through_the_compiled_functions(sigma):
         leaf = theta[lead].clone().requires_grad_()
         (found,) = torch.autograd.grad(system.value(leaf).sum(), leaf)
         agree(found, gradient[lead], 1e-12, "autograd")
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (20,)])
+def test_a_model_given_as_a_formula(lead):
+    problem = FormulaProblem.of("a1*exp(w1*x1) + c*x2", ["a1", "w1", "c"], ["x1", "x2"])
+    x, y = draw(6, 2), draw(6, seed=8)
+    system, theta = CompiledSystem(problem, x, y, {}), draw(*lead, 3)
+
+    def risk(point):
+        a, w, c = point.unbind()
+        return (a * torch.exp(w * x[:, 0]) + c * x[:, 1] - y).square().mean() / 2
+
+    flat = theta.reshape(-1, 3)
+    gradient, hessian = (
+        torch.stack([f(risk)(u) for u in flat]) for f in (torch.func.grad, torch.func.hessian)
+    )
+    agree(system.gradient(theta), gradient.reshape(*lead, 3), 1e-12, "gradient")
+    agree(system.hessian(theta), hessian.reshape(*lead, 3, 3), 1e-12, "hessian")
 
 
 class Allocations(TorchDispatchMode):

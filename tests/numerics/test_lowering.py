@@ -21,7 +21,7 @@ from numerics.emit_nodes import Plan
 from numerics.lowering import lower
 
 n, m = Dim("n"), Dim("m")
-i, j, k, q = Index("i", n), Index("j", n), Index("k", m), Index("q", m)
+i, j, k, q, r = Index("i", n), Index("j", n), Index("k", m), Index("q", m), Index("r", m)
 A, W, X = Tensor("A", (m,)), Tensor("W", (m, m)), Tensor("X", (n, m))
 B, N, M = 2, 4, 3
 
@@ -77,6 +77,28 @@ CASES = {
     "outer": (A[k] * A[q], (q, k), lambda a, w, x: torch.outer(a, a)),
     "delta": (Delta(k, q) * A[k] + W[k, q], (k, q), lambda a, w, x: torch.diag(a) + w),
     "delta alone": (Delta(k, q), (k, q), lambda a, w, x: torch.eye(M, dtype=torch.float64)),
+    "delta beside a matrix product and an array": (
+        isum(W[k, r] * X[i, r] * X[i, q], r, i) + 2 * W[k, q] - 3 * Delta(k, q) * A[k],
+        (k, q),
+        lambda a, w, x: w @ x.T @ x + 2 * w - 3 * torch.diag(a),
+    ),
+    "delta beside a square": (
+        1 - A[k] ** 2 * A[q] ** 2 + Delta(k, q) * A[k],
+        (q, k),
+        lambda a, w, x: 1 - torch.outer(a, a) ** 2 + torch.diag(a),
+    ),
+    "an array and its transpose": (W[k, q] - 2 * W[q, k], (k, q), lambda a, w, x: w - 2 * w.T),
+    "a product with the transpose": (
+        tanh(W[k, q]) * tanh(W[q, k]),
+        (k, q),
+        lambda a, w, x: w.tanh() * w.T.tanh(),
+    ),
+    "constants of inner sums": (
+        isum((2 - 2 * A[k] ** 2) * (3 * X[i, k]), k) / n,
+        (i,),
+        lambda a, w, x: 6 * x @ (1 - a**2) / N,
+    ),
+    "one operand twice": (isum(W[k, q] * W[r, q], q), (r, k), lambda a, w, x: w @ w.T),
     "data only": (isum(X[i, k] ** 2, i), (k,), lambda a, w, x: (x**2).sum(0)),
     "broadcast constant": (Integer(3), (k,), lambda a, w, x: torch.full((M,), 3.0, dtype=torch.float64)),
     "sizes": (A[k] / m + isum(Integer(1), i), (k,), lambda a, w, x: a / M + N),
@@ -268,3 +290,40 @@ def test_the_contraction_order_is_the_cheapest(seed):
 
     found = contraction_order([frozenset(f) for f in factors], keep, price)
     assert cost(found, factors, keep, size) == cheapest
+
+
+def test_data_are_prepared_once_and_never_overwritten():
+    expr = isum(X[i, k] ** 2 * tanh(A[k]) * X[i, q], i) + exp(isum(X[i, k] * X[i, q], i))
+    lowered = lower("made", SYSTEM, {"out": (expr, (k, q))}, (A, W), {}, Plan("single"))
+    main = lowered.source.partition("def made(")[2]
+    assert "X" not in re.findall(r"\w+", main.partition("\n")[2])
+    namespace = {"torch": torch, "math": math}
+    exec(lowered.source, namespace)
+    numbers = [SIZES[s] for s in lowered.sizes]
+    kept = namespace["made_data"](DATA["X"], *numbers, DATA["X"])
+    copies = [u.clone() for u in kept]
+    a = DATA["A"][0]
+    for _ in range(2):
+        (found,) = namespace["made"](a, DATA["X"], *kept, *numbers)
+        x = DATA["X"]
+        torch.testing.assert_close(found, (x**2 * a.tanh()).T @ x + (x.T @ x).exp(), rtol=1e-13, atol=1e-13)
+    assert all(torch.equal(u, v) for u, v in zip(kept, copies, strict=True))
+
+
+def test_a_sweep_needs_sums_over_samples_after_it_only():
+    one_sweep = lower(
+        "made",
+        SYSTEM,
+        {"out": (isum(tanh(A[k] * X[i, k]), i), (k,))},
+        (A, W),
+        {},
+        PLANS["one point in blocks"],
+    )
+    assert one_sweep.plan.blocked
+    assert "for start in range(0, n, block):" in one_sweep.source
+    centred = isum((X[i, k] * A[k] - isum(X[j, k] * A[k], j)) ** 2, i)
+    two_sweeps = lower("made", SYSTEM, {"out": (centred, (k,))}, (A, W), {}, PLANS["one point in blocks"])
+    assert not two_sweeps.plan.blocked
+    _, result = one(centred, (k,), plan=PLANS["one point in blocks"])
+    wanted = [((DATA["X"] * a - (DATA["X"] * a).sum(0)) ** 2).sum(0) for a in DATA["A"]]
+    torch.testing.assert_close(result, torch.stack(wanted), rtol=1e-13, atol=1e-13)
