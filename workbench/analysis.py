@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +166,13 @@ class Analysis:
         """Return the critical points of all widths of the study, with embeddings and descents."""
         return self._landscape
 
+    def landscape_or_reason(self) -> Landscape | NotThere:
+        """Return the landscape, or why there is none of such a model in this version."""
+        try:
+            return self.landscape()
+        except NotThere as missing:
+            return missing
+
     @cached_property
     def _landscape(self) -> Landscape:
         return self._explored(self.required_study("the landscape").landscape.widths, connect=True)
@@ -181,9 +188,7 @@ class Analysis:
     def _verification(self) -> Verification:
         from workbench.claims import verify
 
-        landscape = None
-        with suppress(NotThere):  # no landscape of this model yet; the commands that need one say so
-            landscape = self.landscape()
+        landscape = self.landscape_or_reason()
         with _one_thread():
             return verify(self, landscape)
 

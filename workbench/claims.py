@@ -14,6 +14,7 @@ from derivations.statement import Statement
 from numerics.tolerances import CRITICAL_GRADIENT
 from workbench.analysis import Analysis
 from workbench.derive import statements
+from workbench.errors import NotThere
 from workbench.landscape import Landscape
 from workbench.laws import MOST_PARAMETERS, counted_laws
 from workbench.results import EmbeddingCheck, Inertia
@@ -26,8 +27,8 @@ __all__ = ["VERIFY_WEIGHT", "claim_of", "landscape_claims", "verify"]
 VERIFY_WEIGHT = 0.15
 
 
-def verify(analysis: Analysis, landscape: Landscape | None) -> Verification:
-    """Check what applies to the study of an analysis, and its landscape where there is one.
+def verify(analysis: Analysis, landscape: Landscape | NotThere) -> Verification:
+    """Check what applies to the study of an analysis, and its landscape; without one, that is UNDECIDED and says why.
 
     Raises
     ------
@@ -52,7 +53,11 @@ def verify(analysis: Analysis, landscape: Landscape | None) -> Verification:
         if analysis.dtype == "float64":
             update(0.8, "order of the integrators")
             claims += check_integrators(analysis.compile(widths[0]), seed=seed)
-    if landscape is not None:
+    if isinstance(landscape, NotThere):
+        statement = "The critical points of the study are found and classified."
+        evidence = {"reason": str(landscape)}
+        claims.append(Claim("landscape", "critical points", statement, evidence=evidence))
+    else:
         claims += landscape_claims(landscape)
     return Verification(tuple(claims), study.name if study is not None else "problem")
 
@@ -139,7 +144,7 @@ def _embeddings(checks: Sequence[EmbeddingCheck]) -> Iterator[Claim]:
         r"No component of the inertia $(n_-, n_0, n_+)$ decreases along an embedding.",
         source="zhang2022hierarchical",
         relation=Relation.AT_LEAST,
-        status=Status.REFUTED if shrunk else Status.SUPPORTED,
+        status=_unless(shrunk),
         computed=len(checks) - len(shrunk),
         expected=len(checks),
         residual=len(shrunk),
@@ -153,7 +158,7 @@ def _embeddings(checks: Sequence[EmbeddingCheck]) -> Iterator[Claim]:
             "splitting law",
             r"The inertia of an embedded point is the one predicted from the narrow network: from $V_k$ and the inner"
             r" Hessian $U_k$ for a split, from $v$ for a null neuron.",
-            status=Status.REFUTED if wrong else Status.SUPPORTED,
+            status=_unless(wrong),
             computed=len(predicted) - len(wrong),
             expected=len(predicted),
             residual=len(wrong),
@@ -182,6 +187,13 @@ def _descents(landscape: Landscape) -> Iterator[Claim]:
 
 def _within(residual: float, tolerance: float) -> Status:
     return Status.SUPPORTED if residual <= tolerance else Status.REFUTED
+
+
+def _unless(against: Sequence[EmbeddingCheck]) -> Status:
+    """Counterexamples refute if the signs of their eigenvalues are beyond doubt; else nothing is decided."""
+    if not against:
+        return Status.SUPPORTED
+    return Status.REFUTED if any(check.clear for check in against) else Status.UNDECIDED
 
 
 def _decreases(before: Inertia, after: Inertia) -> bool:

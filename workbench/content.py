@@ -24,7 +24,6 @@ from workbench.tex import Tex
 
 if TYPE_CHECKING:
     from workbench.analysis import Analysis
-    from workbench.landscape import Landscape
 
 __all__ = ["content"]
 
@@ -43,11 +42,9 @@ def content(analysis: Analysis) -> ReportContent:
     """
     study, data = analysis.required_study("a report"), analysis.required_data("a report")
     warnings: list[str] = []
-    landscape: Landscape | None = None
-    try:
-        landscape = analysis.landscape()
-    except NotThere as missing:
-        warnings.append(f"No critical points are listed: {missing}.")
+    landscape = analysis.landscape_or_reason()
+    if isinstance(landscape, NotThere):
+        warnings.append(f"No critical points are listed: {landscape}.")
     verification = analysis.verify()
     refuted = [claim.claim for claim in verification.claims if claim.status is Status.REFUTED]
     if refuted:
@@ -57,7 +54,7 @@ def content(analysis: Analysis) -> ReportContent:
     if files and data.sha256 == _shipped_iris():
         references = ["fisher1936iris", "uci_iris", *references]
     found: dict[str, Any] = {}
-    if landscape is not None:
+    if not isinstance(landscape, NotThere):
         found = {
             "points": landscape.points,
             "edges": landscape.edges,

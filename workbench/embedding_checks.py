@@ -23,7 +23,10 @@ __all__ = ["EmbeddedPoint", "embed_null", "embed_split"]
 
 @dataclass(frozen=True)
 class EmbeddedPoint:
-    """A wide point with the residuals of the identities above and its inertia, measured and predicted."""
+    """A wide point with the residuals of the identities above and its inertia, measured and predicted.
+
+    ``clear`` says whether both spectra, narrow and wide, have a gap between zero and non-zero eigenvalues.
+    """
 
     theta: Tensor
     output_error: float
@@ -31,6 +34,7 @@ class EmbeddedPoint:
     intertwining: float
     inertia: Inertia
     predicted: Inertia | None
+    clear: bool
 
 
 def embed_split(
@@ -57,7 +61,7 @@ def embed_split(
     # At an exact fit V and U are rounding; the absolute size that counts as zero is that of the narrow spectrum.
     before = spectrum(narrow.hessian(theta))
     predicted = before.inertia + predict_split_inertia(v, u, (1 - alpha, alpha), before.tolerance)
-    return _compare(narrow, wide, theta, A @ theta, A, B, predicted)
+    return _compare(narrow, wide, theta, A @ theta, A, B, predicted, before.clear)
 
 
 def embed_null(
@@ -83,7 +87,7 @@ def embed_null(
     before = spectrum(narrow.hessian(theta))
     point = A @ theta + offset
     predicted = before.inertia + predict_null_inertia(curvature(wide, point)[-1][0], before.tolerance)
-    return _compare(narrow, wide, theta, point, A, B, predicted)
+    return _compare(narrow, wide, theta, point, A, B, predicted, before.clear)
 
 
 def _compare(
@@ -94,11 +98,19 @@ def _compare(
     A: Tensor,
     B: Tensor,
     predicted: Inertia | None,
+    clear: bool,
 ) -> EmbeddedPoint:
     gradient, hessian = wide.gradient(point), wide.hessian(point)
     outputs = float((wide.outputs(point) - narrow.outputs(theta)).abs().max())
     identity = float(torch.linalg.matrix_norm(hessian @ A - B @ narrow.hessian(theta)))
     scale = 1 + float(torch.linalg.matrix_norm(hessian))
+    found = spectrum(hessian)
     return EmbeddedPoint(
-        point, outputs, float(gradient.norm()), identity / scale, spectrum(hessian).inertia, predicted
+        point,
+        outputs,
+        float(gradient.norm()),
+        identity / scale,
+        found.inertia,
+        predicted,
+        clear and found.clear,
     )

@@ -224,6 +224,7 @@ def _check(found: Findings, embedding: Embedding, names: dict[Key, str]) -> Embe
         point.inertia,
         point.predicted,
         EMBEDDING_TOLERANCE,
+        point.clear,
     )
 
 

@@ -205,7 +205,9 @@ class _Explorer:
         node = self.nodes[target]
         wide = self.system_of(target.width)
         change = abs(float(wide.value(node.theta)) - node.key.origin.value)
-        return EmbeddedPoint(node.theta, change, node.gradient_norm, 0.0, node.spectrum.inertia, None)
+        return EmbeddedPoint(
+            node.theta, change, node.gradient_norm, 0.0, node.spectrum.inertia, None, node.spectrum.clear
+        )
 
     # -- descents -------------------------------------------------------------------------------------------------
 

@@ -225,6 +225,9 @@ class EmbeddingCheck:
         Of the narrow and the wide Hessian, and what the splitting law or the null block predicts.
     tolerance : float
         Bound for the three residuals (relative).
+    clear : bool
+        Whether both spectra have a gap of a factor 100 between what counts as zero and what does not; an inertia read
+        off a spectrum without one refutes nothing.
     """
 
     source: str
@@ -239,6 +242,7 @@ class EmbeddingCheck:
     inertia_after: Inertia
     predicted: Inertia | None
     tolerance: float
+    clear: bool = True
 
     @property
     def holds(self) -> bool:

@@ -152,6 +152,8 @@ def test_landscape_of_a_deep_model_says_so_and_the_rest_works() -> None:
     with pytest.raises(NotThere, match="deep"):
         analysis.landscape()
     assert not analysis.verify().refuted
+    (missing,) = [claim for claim in analysis.verify().claims if claim.name == "landscape"]
+    assert (str(missing.status), "deep" in missing.evidence["reason"]) == ("UNDECIDED", True)
     assert len(analysis.gradient_flow().equations) == 5
 
 

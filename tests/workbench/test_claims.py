@@ -72,6 +72,18 @@ def test_a_spoiled_embedding_is_refuted(landscape: Landscape, name: str, change:
     assert of(claims, name).status is Status.REFUTED
 
 
+@pytest.mark.parametrize("name", ["inertia", "splitting law"])
+def test_an_inertia_read_off_a_spectrum_without_a_gap_refutes_nothing(
+    landscape: Landscape, name: str
+) -> None:
+    change = {"inertia_after": Inertia(0, 0, 0)} if name == "inertia" else {"predicted": Inertia(9, 9, 9)}
+    position = next(i for i, c in enumerate(landscape.checks) if c.predicted is not None)
+    checks = list(landscape.checks)
+    checks[position] = dataclasses.replace(checks[position], clear=False, **change)
+    claims = landscape_claims(dataclasses.replace(landscape, checks=tuple(checks)))
+    assert of(claims, name).status is Status.UNDECIDED
+
+
 def test_a_descent_that_rises_is_refuted(landscape: Landscape) -> None:
     position = next(i for i, e in enumerate(landscape.edges) if e.kind == "descent")
     edges = list(landscape.edges)
