@@ -9,7 +9,10 @@ from torch import Tensor
 
 from numerics.tolerances import EIGENVALUE_ROUNDING, FINE_ZERO_EIGENVALUE, zero_eigenvalue
 
-__all__ = ["Inertia", "Spectrum", "kind_of", "spectrum"]
+__all__ = ["CLEAR_GAP", "Inertia", "Spectrum", "kind_of", "spectrum"]
+
+#: Ratio of the smallest non-zero to the largest zero eigenvalue from which on no sign is in doubt.
+CLEAR_GAP = 100
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ class Spectrum:
 
     @property
     def clear(self) -> bool:
-        """Whether the gap between zero and non-zero is at least a factor 100, so that no sign is in doubt."""
+        """Whether the gap between zero and non-zero is a factor ``CLEAR_GAP``, so that no sign is in doubt."""
         if self.largest_zero is None or self.smallest_nonzero is None:
             return self.smallest_nonzero is None or self.smallest_nonzero >= 10 * self.tolerance
-        return self.smallest_nonzero >= 100 * self.largest_zero
+        return self.smallest_nonzero >= CLEAR_GAP * self.largest_zero
 
     @property
     def kind(self) -> str:

@@ -20,13 +20,13 @@ from numerics.splitting_law import curvature
 from workbench.connections import Departure, Descent, departures, descend
 from workbench.embedding_checks import EmbeddedPoint, embed_null, embed_split
 from workbench.entries import Embedding, Exploration, Findings, Node, records
-from workbench.network import Architecture, Network
+from workbench.network import SAME_NEURON, Architecture
 from workbench.progress import Progress, Silent
 from workbench.search import Catalogue, Key, Remember, anew, search_width, spectrum_of
 
 __all__ = ["Exploration", "Settings", "explore"]
 
-#: Singular values of V below this fraction of the largest of its kind count as zero: criticality holds to 1e-12.
+#: Singular values of V below this fraction of 1 + max |x| count as zero: criticality holds to 1e-12.
 RANK_TOLERANCE = 1e-8
 #: Two sides of a saddle are images of each other if they agree to this fraction of the first step.
 MIRROR = 1e-8
@@ -59,8 +59,10 @@ class _Explorer:
     embeddings: list[Embedding] = field(default_factory=list)
     descents: list[tuple[Key, Key | None, Descent]] = field(default_factory=list)
 
-    def run(self) -> Exploration:
+    def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.shape, self.system_of, merges=self.merges)
+
+    def run(self) -> Exploration:
         searches, share = [], 0.25 if self.settings.connect else 1.0
         for width in self.settings.widths:
             title = f"searching critical points of width {width}"
@@ -134,7 +136,7 @@ class _Explorer:
         blocks = self.system_of(key.width).unpack(theta)
         for k in range(position, key.width):
             inputs, outputs = self.shape.inputs - ranks[k], self.shape.q - ranks[k]
-            if float(blocks["w"][k].abs().max()) >= 1e-6:
+            if float(blocks["w"][k].abs().max()) > SAME_NEURON:
                 total += inputs
             elif ranks[k] == 0:
                 # The two alternatives, moving inputs with a = 0 and moving outputs with w = 0, only cross here.
@@ -262,9 +264,11 @@ class _Explorer:
 
     def _turns(self, theta: Tensor, below: Tensor, above: Tensor, width: int) -> Symmetry | None:
         system = self.system_of(width)
-        net = self._net(system, theta)
+        net = self.catalogue.network(system, theta)
         for symmetry in net.stabilisers(self.shape):
-            image = self._flat(system, self._net(system, above).moved(symmetry, self.shape))
+            image = self.catalogue.flat(
+                system, self.catalogue.network(system, above).moved(symmetry, self.shape)
+            )
             if float((image - below).norm()) <= MIRROR * float((above - theta).norm()):
                 return symmetry
         return None
@@ -272,16 +276,9 @@ class _Explorer:
     def _image(self, descent: Descent, symmetry: Symmetry | None) -> Descent:
         if symmetry is None:
             return descent
-        system = self.system_of(sum(1 for _ in symmetry[0]))
-        net = self._net(system, descent.theta).moved(symmetry, self.shape)
-        return replace(descent, theta=self._flat(system, net))
-
-    def _net(self, system: CompiledSystem, theta: Tensor) -> Network:
-        blocks = {name: part.cpu().double().numpy() for name, part in system.unpack(theta).items()}
-        return Network.from_blocks(blocks, self.shape)
-
-    def _flat(self, system: CompiledSystem, net: Network) -> Tensor:
-        return system.pack(net.to_blocks(self.shape))
+        system = self.system_of(len(symmetry[0]))
+        net = self.catalogue.network(system, descent.theta).moved(symmetry, self.shape)
+        return replace(descent, theta=self.catalogue.flat(system, net))
 
 
 def explore(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from derivations.claim import Status
-from numerics.spectrum import Inertia, kind_of
+from numerics.spectrum import CLEAR_GAP, Inertia, kind_of
 
 __all__ = ["Channel", "CriticalPoint", "Edge", "EmbeddingCheck", "Inertia", "WidthSearch"]
 
@@ -93,9 +93,10 @@ class CriticalPoint:
 
     @property
     def strict_saddle(self) -> bool | None:
-        """Whether there is a negative eigenvalue; None where zeros leave open whether it is a saddle at all."""
+        """Whether there is a negative eigenvalue; None where zeros, or one that is hardly larger, leave that open."""
         if self.inertia.negative:
-            return True
+            beyond_doubt = self.largest_zero is None or -self.eigenvalues[0] >= CLEAR_GAP * self.largest_zero
+            return True if beyond_doubt else None
         return False if self.inertia.zero == 0 else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -226,7 +227,7 @@ class EmbeddingCheck:
     tolerance : float
         Bound for the three residuals (relative).
     clear : bool
-        Whether both spectra have a gap of a factor 100 between what counts as zero and what does not; an inertia read
+        Whether both spectra have a gap, a factor ``CLEAR_GAP``, between what counts as zero and what does not; an inertia read
         off a spectrum without one refutes nothing.
     """
 

@@ -36,18 +36,22 @@ from workbench.results import WidthSearch
 
 __all__ = ["Catalogue", "Irreducible", "Key", "Remember", "anew", "search_width", "spectrum_of"]
 
-
 Array = NDArray[np.float64]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Irreducible:
     """A critical point whose network cannot be made narrower, with the width-r parameters found for it."""
 
-    width: int
     network: Network
     value: float
     found_by: str
+    inertia: Inertia
+
+    @property
+    def width(self) -> int:
+        """Its width r."""
+        return self.network.width
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Catalogue:
         """
         system = self.system_of(width)
         value = float(system.value(theta))
-        net = self._network(system, theta)
+        net = self.network(system, theta)
         if not self.merges:
             return self._own(net, value, found_by)
         # Where strata meet, convergence slows down and the neurons agree less well; so the loose reduction comes first,
@@ -117,32 +121,31 @@ class Catalogue:
         return None if drifts(system, theta) else self._own(net, value, found_by)
 
     def _own(self, net: Network, value: float, found_by: str) -> Key:
-        known = self._find(net, value)
-        serial = known[0] if known is not None else self._same_set(net, value)
-        if serial is None:
-            serial, _ = self._enter(net, value, found_by)
+        serial = self._serial(net, value, found_by)
         return Key(self.points[serial], serial, (1,) * net.width, 0)
 
-    def _same_set(self, net: Network, value: float) -> int | None:
-        """Return the entry of the same value and inertia where both Hessians are singular: one set, many members.
+    def _serial(self, net: Network, value: float, found_by: str) -> int:
+        """Return the place of an irreducible critical point, entering it if it is new.
 
-        Whether two such points are joined by critical points is not shown; listing each start as a point of its own
-        would claim more.
+        Points of one value and one singular inertia are one entry: a set with many members.  Whether two of them are
+        joined by critical points is not shown; listing each start as a point of its own would claim more.
         """
+        known = self._find(net, value)
+        if known is not None:
+            return known[0]
         inertia = self._inertia(net)
-        if inertia.zero == 0:
-            return None
         for serial, point in enumerate(self.points):
             level = abs(point.value - value) <= SAME_LEVEL * (1 + abs(value))
-            if level and point.width == net.width and self._inertia(point.network) == inertia:
+            if inertia.zero and level and (point.width, point.inertia) == (net.width, inertia):
                 return serial
-        return None
+        self.points.append(Irreducible(net.standard(self.shape), value, found_by, inertia))
+        return len(self.points) - 1
 
     def _inertia(self, net: Network) -> Inertia:
         if net.width == 0:
             return Inertia(0, 0, 0)
         system = self.system_of(net.width)
-        return spectrum(system.hessian(system.pack(net.to_blocks(self.shape)))).inertia
+        return spectrum(system.hessian(self.flat(system, net))).inertia
 
     def _stratum(self, reduction: Reduction, value: float, found_by: str, tolerance: float) -> Key | None:
         narrow = reduction.network
@@ -151,14 +154,10 @@ class Catalogue:
             polished = self._polished(narrow, tolerance)
             if polished is None or abs(polished[1] - value) > SAME_LEVEL * (1 + abs(value)):
                 return None
-            same = self._same_set(polished[0], value)
-            if same is None:
-                self._enter(*polished, found_by)
-            known = (
-                self._find(narrow, value, tolerance) if same is None else (same, tuple(range(narrow.width)))
-            )
-        if known is None:
-            return None
+            serial = self._serial(*polished, found_by)
+            # In a set with many members the neurons of this one need not be those of the member listed.
+            order = narrow.match(self.points[serial].network, self.shape, tolerance)
+            known = serial, tuple(range(narrow.width)) if order is None else order
         serial, order = known
         copies = [0] * len(order)
         for j, count in zip(order, reduction.copies, strict=True):
@@ -181,14 +180,19 @@ class Catalogue:
         """
         silent = self.silent[key] if null is None and key.dead else np.tile(self._null(null), (key.dead, 1))
         net = key.origin.network.embed(key.copies, silent)
-        return self.system_of(key.width).pack(net.to_blocks(self.shape))
+        return self.flat(self.system_of(key.width), net)
 
     def _null(self, null: Array | None) -> Array:
         return np.zeros(self.shape.inputs) if null is None else null
 
-    def _network(self, system: CompiledSystem, theta: Tensor) -> Network:
+    def network(self, system: CompiledSystem, theta: Tensor) -> Network:
+        """Return the network with flat parameters theta (P,)."""
         blocks = {name: part.cpu().double().numpy() for name, part in system.unpack(theta).items()}
         return Network.from_blocks(blocks, self.shape)
+
+    def flat(self, system: CompiledSystem, net: Network) -> Tensor:
+        """Return the flat parameters (P,) of a network."""
+        return system.pack(net.to_blocks(self.shape))
 
     def _find(
         self, network: Network, value: float, tolerance: float = SAME_POINT
@@ -201,22 +205,15 @@ class Catalogue:
                     return serial, order
         return None
 
-    def _enter(self, network: Network, value: float, found_by: str) -> tuple[int, tuple[int, ...]]:
-        known = self._find(network, value)
-        if known is None:
-            self.points.append(Irreducible(network.width, network.standard(self.shape), value, found_by))
-            known = len(self.points) - 1, tuple(range(network.width))
-        return known
-
     def _polished(self, network: Network, tolerance: float) -> tuple[Network, float] | None:
         """Return the critical network next to a reduced one, with its value."""
         if network.width == 0:
             return self._constant(network)
         system = self.system_of(network.width)
-        theta, _ = polish(system, system.pack(network.to_blocks(self.shape)), steps=12)
+        theta, _ = polish(system, self.flat(system, network), steps=12)
         if not bool(converged(system, theta[None])[0]) or bool(saturated(system, theta[None])[0]):
             return None
-        polished = self._network(system, theta)
+        polished = self.network(system, theta)
         if (
             not polished.reduce(self.shape).is_trivial
             or network.match(polished, self.shape, tolerance) is None
@@ -227,7 +224,7 @@ class Catalogue:
     def _constant(self, network: Network) -> tuple[Network, float]:
         """Newton's method on the output bias alone; without one the zero network is critical as it stands."""
         system, where = self.system_of(1), slice(-self.shape.q, None)
-        theta = system.pack(network.embed((), self._null(None)[None]).to_blocks(self.shape))
+        theta = self.flat(system, network.embed((), self._null(None)[None]))
         for _ in range(20 if network.c is not None else 0):
             gradient, hessian = system.gradient(theta)[where], system.hessian(theta)[where, where]
             theta[where] -= torch.linalg.solve(hessian, gradient)
@@ -243,7 +240,7 @@ def spectrum_of(catalogue: Catalogue, key: Key, theta: Tensor) -> tuple[float, f
         return float(value), float(gradient.norm()), spectrum(hessian)
     # The constant network: its only parameter is the output bias, read off a network with one null neuron.
     system, where = catalogue.system_of(1), slice(-shape.q, None) if shape.output_bias else slice(0, 0)
-    wide = system.pack(key.origin.network.embed((), np.zeros((1, shape.inputs))).to_blocks(shape))
+    wide = catalogue.flat(system, key.origin.network.embed((), np.zeros((1, shape.inputs))))
     value, gradient, hessian = system.value_gradient_hessian(wide)
     if not shape.output_bias:
         empty = Spectrum((), hessian[:0, :0], Inertia(0, 0, 0), 0.0, None, None)
