@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from sympy import Abs, Expr, Max, Min, Piecewise, Rational, S, Symbol, expand, limit, sign, simplify, sympify
+from sympy import Expr, Rational, S, Symbol, expand, limit, simplify, sympify
 
-from derivations.almost_everywhere import derivative_almost_everywhere, with_value_at_kink, without_max
+from derivations.almost_everywhere import (
+    derivative_almost_everywhere,
+    has_kinks,
+    with_value_at_kink,
+    without_max,
+)
 from derivations.claim import Status
 from derivations.decide import Decision, Finding, identically_zero
 from derivations.errors import FormulaError
-from derivations.functions import relu, step
 from derivations.registry import ALIASES, ENTRIES, FAMILIES, from_family, split_call
 
 if TYPE_CHECKING:
@@ -149,7 +153,7 @@ class Activation:
     @cached_property
     def is_smooth(self) -> bool | None:
         """True where no kink function occurs in the formula (relu, step, Abs, sign, Max, Min); None otherwise."""
-        return None if self.expr.has(relu, step, Abs, sign, Max, Min, Piecewise) else True
+        return None if has_kinks(self.expr) else True
 
     @cached_property
     def breaks(self) -> Finding:

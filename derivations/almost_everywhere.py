@@ -17,6 +17,7 @@ from sympy import (
     Max,
     Min,
     Mul,
+    Piecewise,
     Pow,
     Rational,
     S,
@@ -29,7 +30,12 @@ from sympy import (
 
 from derivations.functions import relu, step
 
-__all__ = ["derivative_almost_everywhere", "with_value_at_kink", "without_max"]
+__all__ = ["derivative_almost_everywhere", "has_kinks", "with_value_at_kink", "without_max"]
+
+
+def has_kinks(expr: Expr) -> bool:
+    """Say whether a function with a kink or a jump occurs in a formula: relu, step, Abs, sign, Max, Min, Piecewise."""
+    return expr.has(relu, step, Abs, sign, Max, Min, Piecewise)
 
 
 def without_max(expr: Expr) -> Expr:

@@ -35,7 +35,6 @@ from derivations.indexed import Entry, Index, ISum, Tensor, isum, open_sum
 from derivations.no_balance import independence, no_balance
 from derivations.problem import Block, Problem
 from derivations.statement import Statement
-from derivations.symmetry import shift_rate
 
 __all__ = ["ConservedQuantity", "conservation_derivation", "conserved_quantities"]
 
@@ -89,7 +88,7 @@ def conserved_quantities(problem: Problem) -> tuple[ConservedQuantity, ...]:
                 found.append(ConservedQuantity(name, text, steps, Status.PROVED))
         if whole and identically_zero(problem.activation.expr - Z, Z).proved:
             found.append(_matrix(problem, layer))
-        rate = shift_rate(problem.activation)
+        rate = problem.activation.shift_rate.value
         if rate is not None and {"out", "bias"} <= trained:
             found.append(_shift(problem, layer, rate))
     return tuple(found)

@@ -34,7 +34,6 @@ from sympy import (
     default_sort_key,
     exp,
     latex,
-    periodicity,
     simplify,
     solveset,
 )
@@ -263,8 +262,8 @@ def _real_zeros(activation: Activation) -> tuple[tuple[Expr, ...] | None, bool]:
         return None, True
     if isinstance(found, FiniteSet):
         return _checked(activation, found), True
-    period = periodicity(activation.expr, Z)
-    if period is not None and period.is_positive:
+    period = activation.period.value
+    if period is not None:
         found = _solutions(activation.expr, Interval.Ropen(0, period))
         if isinstance(found, FiniteSet):
             return _checked(activation, found), False

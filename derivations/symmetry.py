@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sympy import Expr, Integer, Rational, S, Symbol, exp, latex, periodicity, simplify
+from sympy import Expr, Integer, Rational, S, Symbol, exp, latex, simplify
 
 from derivations.activations import Activation, Z
 from derivations.canonical import residual
@@ -26,7 +26,7 @@ from derivations.neuron_map import Law, change_of, scaling_law, shift_law, sign_
 from derivations.problem import Problem
 from derivations.statement import Statement
 
-__all__ = ["Symmetry", "shift_rate", "symmetries", "symmetry_derivation"]
+__all__ = ["Symmetry", "symmetries", "symmetry_derivation"]
 
 _Rules = Mapping[Tensor, Callable[..., Expr]]
 _LAMBDA, _TAU = Symbol("lambda", positive=True), Symbol("tau", real=True)
@@ -72,17 +72,6 @@ def symmetries(problem: Problem) -> tuple[Symmetry, ...]:
 def symmetry_derivation(problem: Problem) -> list[Statement]:
     """Return ``symmetries`` as a list of statements, for the equations of a report."""
     return list(symmetries(problem))
-
-
-def shift_rate(activation: Activation) -> Expr | None:
-    r"""Return kappa with :math:`\sigma' = \kappa \sigma`, proved, or None where that is not shown."""
-    point = Rational(3, 7)
-    value = activation.expr.subs(Z, point)
-    if value == 0:
-        return None
-    rate = simplify(activation.derivative(1).subs(Z, point) / value)
-    proved = identically_zero(activation.derivative(1) - rate * activation.expr, Z).proved
-    return rate if proved and rate != 0 else None
 
 
 def _judge(
@@ -184,10 +173,8 @@ def _sign(problem: Problem, layer: HiddenLayer, activation: Activation) -> Symme
         )
         return _judge(problem, layer, name, rules, sign_law(sign), text, steps)
     last = problem.blocks[-1]
-    central = identically_zero(
-        activation.expr.subs(Z, -Z) + activation.expr - 2 * activation.value_at_zero, Z
-    )
-    if central.proved and layer.number == len(hidden_layers(problem)) and problem.output_bias:
+    central = activation.affine_parity.sign == -1
+    if central and layer.number == len(hidden_layers(problem)) and problem.output_bias:
         return _central(problem, layer, activation, rules, some, last.tensor)
     if parity.name == "undecided":
         return _open(layer, name, r"Whether the activation is odd or even could not be decided.", parity.odd)
@@ -195,8 +182,8 @@ def _sign(problem: Problem, layer: HiddenLayer, activation: Activation) -> Symme
         rf"Changing the sign of a neuron does not keep the outputs: {_witness('+', parity.odd)} and "
         rf"{_witness('-', parity.even)}, so $\sigma$ is neither odd nor even."
     )
-    if central.proved:
-        constant = latex(2 * activation.value_at_zero)
+    if central:
+        constant = latex(activation.affine_parity.constant)
         text += rf" (It is odd up to a constant, $\sigma(z) + \sigma(-z) = {constant}$, which an output bias would absorb.)"
     return Symmetry(layer.named(name), text, (), Status.REFUTED)
 
@@ -313,7 +300,7 @@ def _shift(problem: Problem, layer: HiddenLayer, activation: Activation) -> list
         return []
     some, name = Index("s", layer.width), "shift of a neuron"
     bias = {layer.bias.tensor: layer.rule(layer.bias, lambda k, part: part(k) + _TAU * Delta(k, some))}
-    rate = shift_rate(activation)
+    rate = activation.shift_rate.value
     if rate is not None:
         speed = "" if rate == 1 else "-" if rate == -1 else latex(rate) + " "
         lower = "-" if rate == 1 else "" if rate == -1 else latex(-rate) + " "
@@ -330,8 +317,8 @@ def _shift(problem: Problem, layer: HiddenLayer, activation: Activation) -> list
         )
         rules = {**bias, **layer.scaled("out", some, exp(-rate * _TAU))}
         return [_judge(problem, layer, name, rules, shift_law(_TAU, exp(rate * _TAU)), text, steps)]
-    period = periodicity(activation.expr, Z)
-    if period is None or not period.is_positive:
+    period = activation.period.value
+    if period is None:
         return []
     for shift, sign in ((period / 2, -1), (period, 1)):
         if identically_zero(activation.expr.subs(Z, Z + shift) - sign * activation.expr, Z).proved:

@@ -19,13 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import Abs, Max, Min, periodicity
-from sympy import sign as Sign
 
 from derivations.activations import Activation, Z
-from derivations.claim import Status
-from derivations.decide import identically_zero
-from derivations.functions import relu, step
+from derivations.almost_everywhere import has_kinks
 from derivations.problem import Problem
 from workbench.errors import NotThere
 
@@ -105,7 +101,7 @@ def architecture(problem: Problem, d: int, q: int) -> Architecture:
         raise NotThere(
             f"the landscape with frozen blocks ({', '.join(problem.freeze)}) is not there yet; leave freeze empty"
         )
-    if problem.loss is not None and problem.loss.expr.has(relu, step, Abs, Max, Min, Sign):
+    if problem.loss is not None and has_kinks(problem.loss.expr):
         raise NotThere(
             f"the landscape of the loss '{problem.loss.name}' is not there yet: at its kinks critical points need one-sided"
             " derivatives; use a smooth loss such as square or logistic"
@@ -116,13 +112,10 @@ def architecture(problem: Problem, d: int, q: int) -> Architecture:
         raise NotThere(
             f"the landscape links widths, so the scale must not depend on m; found scale = {problem.scale}"
         )
-    flip, half = 0, 0.0
-    if sigma.parity.sign:
-        flip = sigma.parity.sign
-    elif problem.output_bias:
-        twice = sigma.expr + sigma.expr.subs(Z, -Z)
-        if identically_zero(twice - twice.subs(Z, 1), Z).proved:
-            flip, half = -1, float(sigma.value_at_zero)
+    # sigma(-z) = constant + slope z + sign sigma(z): a flip needs no slope, and an output bias for a constant.
+    parity = sigma.affine_parity
+    usable = parity.slope == 0 and (parity.constant == 0 or problem.output_bias)
+    flip, half = (parity.sign, float(parity.constant / 2)) if usable else (0, 0.0)
     return Architecture(
         d, q, problem.input_bias, problem.output_bias, problem.vector_output, float(scale), sigma, flip, half
     )
@@ -139,10 +132,8 @@ def _refuse_larger_groups(sigma: Activation, problem: Problem) -> None:
             f"the landscape of '{sigma.name}' is not there yet: its neurons are linearly dependent or can be rescaled, so"
             " critical points come in larger families; use an activation that is not a polynomial, such as tanh"
         )
-    ratio = sigma.derivative(1) / sigma.expr
-    shifts = problem.input_bias and identically_zero(ratio.diff(Z), Z).status is Status.PROVED
-    periodic = problem.input_bias and periodicity(sigma.expr, Z) is not None
-    if shifts or periodic:
+    shifts = sigma.shift_rate.known or sigma.period.known
+    if problem.input_bias and shifts:
         raise NotThere(
             f"the landscape of '{sigma.name}' with an input bias is not there yet: shifting the bias leaves the function"
             " unchanged, so critical points come in larger families; set input_bias = false"

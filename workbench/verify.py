@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sympy import Abs, Max, Min, sign
 from torch import Tensor
 
 from derivations import activations, losses
+from derivations.almost_everywhere import has_kinks
 from derivations.claim import Claim, Status
-from derivations.functions import relu, step
 from numerics.compile import CompiledSystem
 from numerics.integrator_order import ROUNDING_FLOOR
 from numerics.reference import ACTIVATIONS, LOSSES, Reference, finite_difference_gradient
@@ -229,7 +228,7 @@ def _doubted(claim: Claim, system: CompiledSystem) -> Claim:
     problem = system.problem
     parts = [definition.expr for definition in problem.system]
     parts += [known.expr for known in (problem.activation, problem.loss) if known is not None]
-    kinks = any(part.has(relu, step, Abs, Max, Min, sign) for part in parts)
+    kinks = any(has_kinks(part) for part in parts)
     if claim.status is not Status.REFUTED or not kinks:
         return claim
     reason = "the formula has a kink, and differences may step across it"
