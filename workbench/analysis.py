@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,11 @@ from derivations.derivation import Derivation
 from derivations.interval import IntervalProblem
 from derivations.population import GaussianProblem
 from derivations.problem import Problem
+from derivations.statement import Statement
 from workbench import store as results_store
 from workbench.data import Dataset, load_dataset
-from workbench.errors import NotThere, StudyError
+from workbench.errors import NotThere, Refusal, StudyError
+from workbench.options import DTYPES, check_device, check_one_of
 from workbench.problems import problem_of
 from workbench.progress import Progress, Silent
 from workbench.study import DeepModel, FormulaModel, Study, TwoLayerModel, load
@@ -107,6 +109,19 @@ class Analysis:
         from workbench.derive import derive
 
         return derive(self.problem, what)
+
+    @cached_property
+    def statements(self) -> dict[str, list[Statement]]:
+        """What is proved of the problem, by topic; with the number of conservation laws where the network is small."""
+        from workbench.derive import statements
+        from workbench.laws import MOST_PARAMETERS, counted_laws
+
+        found = statements(self.problem)
+        sizes = self.small_sizes(MOST_PARAMETERS) if self.study is not None else None
+        laws = None if sizes is None else counted_laws(self.problem, sizes)
+        if laws is not None:
+            found["conservation"] = [*found.get("conservation", []), laws]
+        return found
 
     def gradient_flow(self) -> Derivation:
         """Return the equations of the gradient flow; ``.equations`` are SymPy equations."""
@@ -360,19 +375,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _check_device(device: str, dtype: str) -> None:
-    if dtype not in ("float64", "float32"):
-        raise StudyError(f"--dtype: found {dtype!r}; accepted: float64 or float32")
-    if device == "cpu":
-        return
-    import torch
-
-    accepted = "cpu" + (
-        ", cuda, cuda:0 ..." if torch.cuda.is_available() else " (torch sees no CUDA device here)"
-    )
-    try:
-        usable = torch.device(device).type == "cuda" and torch.cuda.is_available()
-        usable = usable and (torch.device(device).index or 0) < torch.cuda.device_count()
-    except RuntimeError:
-        usable = False
-    if not usable:
-        raise StudyError(f"--device: found {device!r}; accepted: {accepted}")
+    for name, check in (
+        ("--dtype", partial(check_one_of, DTYPES, "a dtype", dtype)),
+        ("--device", partial(check_device, device)),
+    ):
+        try:
+            check()
+        except Refusal as refusal:
+            raise StudyError(f"{name}: {refusal}") from None

@@ -13,10 +13,8 @@ from derivations.claim import Claim, Relation, Status
 from derivations.statement import Statement
 from numerics.tolerances import CRITICAL_GRADIENT
 from workbench.analysis import Analysis
-from workbench.derive import statements
 from workbench.errors import NotThere
 from workbench.landscape import Landscape
-from workbench.laws import MOST_PARAMETERS, counted_laws
 from workbench.results import EmbeddingCheck, Inertia
 from workbench.study import TwoLayerModel
 from workbench.verify import Verification, check_derivatives, check_integrators
@@ -36,11 +34,8 @@ def verify(analysis: Analysis, landscape: Landscape | NotThere) -> Verification:
         If there is no study, or no data.
     """
     study = analysis.study
-    found = statements(analysis.problem)
-    claims = [claim_of(s) for topic, listed in found.items() for s in listed if not _absent(topic, s)]
-    sizes = analysis.small_sizes(MOST_PARAMETERS)
-    laws = None if sizes is None else counted_laws(analysis.problem, sizes)
-    claims += [claim_of(laws)] if laws is not None else []
+    topics = analysis.statements.items()
+    claims = [claim_of(s) for topic, listed in topics for s in listed if not _absent(topic, s)]
     widths: Sequence[int | None] = (None,)
     if study is not None and isinstance(study.model, TwoLayerModel):
         widths = study.landscape.widths

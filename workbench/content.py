@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,7 @@ from derivations.claim import Status
 from derivations.equations import derive, explicit
 from derivations.problem import Problem
 from derivations.statement import Statement
-from workbench.derive import statements
 from workbench.errors import NotThere
-from workbench.laws import counted_laws
 from workbench.report import Block, DataSummary, ReportContent
 from workbench.study import shipped_studies
 from workbench.tex import Tex
@@ -69,7 +67,7 @@ def content(analysis: Analysis) -> ReportContent:
         study_toml=study.path.read_text(encoding="utf-8") if study.path else study.to_toml(),
         data_summary=DataSummary(data.n, data.d, data.o, data.source, data.sha256),
         sections=study.report.sections,
-        derivations=blocks(analysis.problem, analysis.small_sizes(EXPLICIT_PARAMETERS)),
+        derivations=blocks(analysis.problem, analysis.statements, analysis.small_sizes(EXPLICIT_PARAMETERS)),
         claims=verification.claims,
         provenance=_provenance(analysis),
         references=references,
@@ -78,7 +76,9 @@ def content(analysis: Analysis) -> ReportContent:
     )
 
 
-def blocks(problem: Problem, sizes: dict[str, int] | None) -> dict[str, Sequence[Block]]:
+def blocks(
+    problem: Problem, topics: Mapping[str, Sequence[Statement]], sizes: dict[str, int] | None
+) -> dict[str, Sequence[Block]]:
     """Return the paragraphs of every section that holds equations or statements."""
     flow = derive(problem, "gradient-flow")
     out: dict[str, list[Block]] = {
@@ -90,12 +90,9 @@ def blocks(problem: Problem, sizes: dict[str, int] | None) -> dict[str, Sequence
         derivation = explicit(problem, sizes)
         text = Tex(rf"For ${written}$ the same equations read, parameter by parameter:")
         out["gradient_flow"].append(Block("Written out", text, Tex(derivation.latex())))
-    topics = statements(problem)
     out["symmetries"] = [
         _paragraph(s) for name in ("symmetries", "conservation") for s in topics.get(name, [])
     ]
-    laws = counted_laws(problem, sizes) if sizes is not None else None
-    out["symmetries"] += [_paragraph(laws)] if laws is not None else []
     out["embedding"] = [_paragraph(s) for s in topics.get("embedding", [])]
     return dict(out)
 

@@ -15,7 +15,7 @@ from derivations.hidden_layer import hidden_layers
 from derivations.indexed import Index
 from derivations.neuron_map import change_of, scaling_law, shift_law, sign_law
 from derivations.problem import Problem
-from derivations.symmetry import shift_rate, symmetries, symmetry_derivation
+from derivations.symmetry import symmetries, symmetry_derivation
 
 LAMBDA, TAU = Symbol("lambda", positive=True), Symbol("tau", real=True)
 PROBLEMS = {
@@ -183,7 +183,7 @@ def test_a_general_activation_has_permutations_only():
     ("text", "rate"), [("exp", 1), ("exp(-2*z)", -2), ("tanh", None), ("exp(z) + 1", None)]
 )
 def test_shift_rate(text, rate):
-    assert shift_rate(activation(text)) == rate
+    assert activation(text).shift_rate.value == rate
 
 
 def test_statements_are_plain_data():
