@@ -23,7 +23,7 @@ from derivations.almost_everywhere import (
 )
 from derivations.claim import Status
 from derivations.decide import Decision, Finding, identically_zero
-from derivations.errors import FormulaError
+from derivations.errors import FormulaError, nearest
 from derivations.registry import ALIASES, ENTRIES, FAMILIES, from_family, split_call
 
 if TYPE_CHECKING:
@@ -301,8 +301,6 @@ def activation(text: str, *, kink: Expr | int = 0) -> Activation:
     >>> activation("z/(1 + z**2)").parity.name, activation("polynomial(0, 1, 1/2)").expr
     ('odd', z**2/2 + z)
     """
-    from difflib import get_close_matches
-
     from derivations.formula import parse_formula
 
     stated = sympify(kink, strict=True)
@@ -313,8 +311,7 @@ def activation(text: str, *, kink: Expr | int = 0) -> Activation:
     else:
         return found if stated == 0 else Activation(found.name, found.expr, found.tex, stated)
     if text.isidentifier() and text != "z":
-        near = get_close_matches(text, [*REGISTRY, *FAMILIES], n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = nearest(text, [*REGISTRY, *FAMILIES])
         known = ", ".join([*REGISTRY, *(family.usage for family in FAMILIES.values())])
         raise FormulaError(f"unknown activation '{text}'{hint} Registered: {known}; or give a formula in z")
     expr = parse_formula(text, {"z": Z})

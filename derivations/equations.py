@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
 from sympy import Add, Expr, Integer, Mul
 
 from derivations.coordinates import derive_balanced, derive_norm_direction, derive_per_neuron
 from derivations.derivation import Derivation, Equation
+from derivations.errors import nearest
 from derivations.euler import derive_euler
 from derivations.explicit import explicit
 from derivations.gauss_newton import derive_gauss_newton
@@ -68,9 +68,7 @@ def derive(problem: Problem, what: str) -> Derivation:
         If ``what`` is unknown; the message names the nearest.
     """
     if what not in DERIVERS:
-        near = get_close_matches(what, DERIVERS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise ValueError(f"no derivation '{what}'{hint} Known: {', '.join(DERIVERS)}")
+        raise ValueError(f"no derivation '{what}'{nearest(what, DERIVERS)} Known: {', '.join(DERIVERS)}")
     return DERIVERS[what](problem)
 
 

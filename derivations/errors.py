@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["AssumptionError", "DimensionError", "FormulaError"]
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["AssumptionError", "DimensionError", "FormulaError", "nearest"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return how a sentence about an unknown name goes on: with the nearest known one, or with a full stop.
+
+    >>> nearest("hesian", ["gradient", "hessian"]), nearest("x", ["gradient"])
+    ("; did you mean 'hessian'?", '.')
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else "."
 
 
 class AssumptionError(ValueError):

@@ -24,14 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 
 from sympy import Abs, Add, Dummy, Expr, Integer, Integral, Symbol
 
 from derivations.activations import Z
 from derivations.derivation import Derivation, Equation
-from derivations.errors import AssumptionError
+from derivations.errors import AssumptionError, nearest
 from derivations.functions import step
 from derivations.generic import GenericFunction, bind
 from derivations.indexed import Delta, Entry, Index, ISum, Tensor, isum, open_sum, replace_index
@@ -171,8 +170,7 @@ class IntervalProblem:
             If the name is unknown; the message names the nearest.
         """
         if what not in INTERVAL_WHATS:
-            near = get_close_matches(what, INTERVAL_WHATS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else "."
+            hint = nearest(what, INTERVAL_WHATS)
             raise ValueError(
                 f"no derivation '{what}' of an interval{hint} Known: {', '.join(INTERVAL_WHATS)}"
             )

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from sympy import Expr, Symbol, exp, simplify
 
 from derivations.activations import derivative_almost_everywhere, without_max
-from derivations.errors import FormulaError
+from derivations.errors import FormulaError, nearest
 from derivations.functions import relu, softplus
 
 __all__ = ["F", "REGISTRY", "Loss", "Y", "loss"]
@@ -76,8 +76,6 @@ def loss(text: str, *, margin: Expr | int = 1) -> Loss:
     >>> loss("(1 - y*f)**2").derivative(1)
     2*y*(f*y - 1)
     """
-    from difflib import get_close_matches
-
     from derivations.formula import parse_formula
 
     if text == "linear_hinge":
@@ -85,8 +83,7 @@ def loss(text: str, *, margin: Expr | int = 1) -> Loss:
     if text in REGISTRY:
         return REGISTRY[text]
     if text.isidentifier() and text not in ("f", "y"):
-        near = get_close_matches(text, [*REGISTRY, "linear_hinge"], n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = nearest(text, [*REGISTRY, "linear_hinge"])
         raise FormulaError(
             f"unknown loss '{text}'{hint} Registered: {', '.join(REGISTRY)}, linear_hinge; or give a formula in f and y"
         )

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
 
@@ -42,7 +41,7 @@ from sympy import (
 
 from derivations.activations import Z
 from derivations.derivation import Derivation, Equation
-from derivations.errors import AssumptionError
+from derivations.errors import AssumptionError, nearest
 from derivations.gaussian_pairs import Term, arc_cosine, arc_sine, mean_of_derivative, pair_mean, terms_of
 from derivations.gaussian_target import Teacher, split_target
 from derivations.generic import GenericFunction, bind
@@ -310,8 +309,7 @@ class GaussianProblem:
             If the name is unknown; the message names the nearest.
         """
         if what not in POPULATION_WHATS:
-            near = get_close_matches(what, POPULATION_WHATS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else "."
+            hint = nearest(what, POPULATION_WHATS)
             raise ValueError(
                 f"no derivation '{what}' of a Gaussian population{hint} Known: {', '.join(POPULATION_WHATS)}"
             )

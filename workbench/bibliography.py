@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from derivations.errors import nearest
 
 __all__ = ["REFERENCES", "Reference", "used"]
 
@@ -177,8 +178,7 @@ def used(keys: Iterable[str]) -> list[tuple[str, Reference]]:
     works: dict[str, Reference] = {}
     for key in keys:
         if key not in REFERENCES:
-            near = get_close_matches(key, REFERENCES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(key, REFERENCES)
             raise ValueError(f"no work is known as {key!r}{hint} Known: {', '.join(REFERENCES)}")
         works.setdefault(key, REFERENCES[key])
     return list(works.items())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from derivations import equations
@@ -26,7 +25,7 @@ from derivations.problem import Problem
 from derivations.splitting_law import splitting_law
 from derivations.statement import Statement
 from derivations.symmetry import symmetry_derivation
-from workbench.errors import NotThere
+from workbench.errors import NotThere, unknown_name
 from workbench.options import EQUATIONS, MORE_EQUATIONS
 
 __all__ = ["SHOWN", "Statements", "derive", "statements"]
@@ -142,9 +141,7 @@ def derive(problem: Problem | IntervalProblem | GaussianProblem, what: str) -> D
         If they do not exist for this problem in this version.
     """
     if what not in SHOWN:
-        near = get_close_matches(what, SHOWN, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"--show: found '{what}'; accepted: {', '.join(SHOWN)}.{hint}")
+        raise ValueError(f"--show: {unknown_name(what, SHOWN, 'an equation')}")
     if not isinstance(problem, Problem):
         return _population(problem, what)
     if what in _CONSTRAINED:
