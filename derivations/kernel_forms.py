@@ -15,7 +15,7 @@ Three families have one, each derived:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from sympy import (
@@ -116,14 +116,10 @@ def _by_generating_function(terms: Sequence[Term], a: Expr, b: Expr, c: Expr) ->
     """
     s, t = symbols("s t")
     total: Expr = S.Zero
-    for left in terms:
-        for right in terms:
-            p, q, gap = left.quadratic, right.quadratic, a * b - c**2
-            bottom = 1 + 2 * p * a + 2 * q * b + 4 * p * q * gap
-            _exists(bottom, 1 + 2 * p * a, 1 + 2 * q * b)
-            exponent = (s**2 * (a + 2 * q * gap) + t**2 * (b + 2 * p * gap) + 2 * s * t * c) / (2 * bottom)
-            value = _derivatives(exponent, s, left.power, left.linear, t, right.power, right.linear)
-            total += left.coefficient * right.coefficient * value / sqrt(bottom)
+    for left, right, p, q, gap, bottom in _pairs(terms, a, b, c):
+        exponent = (s**2 * (a + 2 * q * gap) + t**2 * (b + 2 * p * gap) + 2 * s * t * c) / (2 * bottom)
+        value = _derivatives(exponent, s, left.power, left.linear, t, right.power, right.linear)
+        total += left.coefficient * right.coefficient * value / sqrt(bottom)
     return _tidy(total)
 
 
@@ -137,6 +133,19 @@ def _derivatives(exponent: Expr, s: Symbol, i: int, s0: Expr, t: Symbol, j: int,
     return (polynomial * exp(exponent)).subs({s: s0, t: t0})
 
 
+def _pairs(
+    terms: Sequence[Term], a: Expr, b: Expr, c: Expr
+) -> Iterator[tuple[Term, Term, Expr, Expr, Expr, Expr]]:
+    """Yield every two terms with their p, q, Delta and D of the formula above; the mean of their product exists."""
+    gap = a * b - c**2
+    for left in terms:
+        for right in terms:
+            p, q = left.quadratic, right.quadratic
+            bottom = 1 + 2 * p * a + 2 * q * b + 4 * p * q * gap
+            _exists(bottom, 1 + 2 * p * a, 1 + 2 * q * b)
+            yield left, right, p, q, gap, bottom
+
+
 def _exists(*quantities: Expr) -> None:
     for quantity in quantities:
         if quantity.is_nonpositive:
@@ -145,15 +154,11 @@ def _exists(*quantities: Expr) -> None:
 
 def _by_stein(terms: Sequence[Term], a: Expr, b: Expr, c: Expr) -> Expr:
     total: Expr = S.Zero
-    for left in terms:
-        for right in terms:
-            p, q, gap = left.quadratic, right.quadratic, a * b - c**2
-            bottom = 1 + 2 * p * a + 2 * q * b + 4 * p * q * gap
-            _exists(bottom, 1 + 2 * p * a, 1 + 2 * q * b)
-            new = ((a + 2 * q * gap) / bottom, (b + 2 * p * gap) / bottom, c / bottom)
-            scales = (left.erf_scale, right.erf_scale)
-            value = _erf_moment(left.power, right.power, *scales, *new)
-            total += left.coefficient * right.coefficient * value / sqrt(bottom)
+    for left, right, p, q, gap, bottom in _pairs(terms, a, b, c):
+        new = ((a + 2 * q * gap) / bottom, (b + 2 * p * gap) / bottom, c / bottom)
+        scales = (left.erf_scale, right.erf_scale)
+        value = _erf_moment(left.power, right.power, *scales, *new)
+        total += left.coefficient * right.coefficient * value / sqrt(bottom)
     return _tidy(total)
 
 
