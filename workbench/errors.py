@@ -309,10 +309,8 @@ def check_name_or_formula(what: str, names: Sequence[str], value: object) -> str
     accepted = f"a formula in {' and '.join(names)}, or a registered {what}"
     if not isinstance(value, str) or (value.isidentifier() and value not in (*registry, *names)):
         raise unknown_name(value, registry, accepted)
-    if (
-        what == "activation" and value in activations.REGISTRY
-    ):  # a family with its arguments: leaky_relu(1/10)
-        return value
+    if what == "activation" and value.partition("(")[0].strip() in activations.FAMILIES:  # leaky_relu(1/10)
+        return parsed(value, accepted, lambda text: activations.activation(text).expr)[0]
     return value if value in registry else check_formula(names, value)
 
 

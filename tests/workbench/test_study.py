@@ -681,3 +681,12 @@ def test_importing_and_loading_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(shipped_studies()["five-points"]).to_toml()
+
+
+def test_families_of_activations_take_their_arguments_and_say_what_they_take() -> None:
+    study = build(model={"activation": "leaky_relu(1/10)"})
+    assert study.model.activation == "leaky_relu(1/10)"  # type: ignore[union-attr]
+    assert tomllib.loads(study.to_toml())["model"]["activation"] == "leaky_relu(1/10)"
+    text = refused(model={"activation": "leaky_relu(1/0)"})
+    assert "leaky_relu(g) takes one number g" in text
+    assert "divides by zero" in text
