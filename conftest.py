@@ -44,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ |= {
         "HOME": folder,
         "XDG_CACHE_HOME": f"{folder}/.cache",
+        # Generated code of a test that breaks the compiler on purpose must not be read back by another one.
+        "WORKBENCH_CODE_CACHE": "off",
         "MPLBACKEND": "Agg",
         "COLUMNS": "100",
     }

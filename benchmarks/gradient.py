@@ -1,6 +1,6 @@
 """Gradients and Hessians of a compiled network against what else one could run, as ratios of CPU time in one process.
 
-    python benchmarks/gradient.py [--large]
+    python benchmarks/gradient.py [--large] [--device cuda]
 
 The network is f(x) = sum_k a_k tanh(w_k . x + b_k) with half the mean squared error.  Rivals:
 
@@ -9,23 +9,21 @@ The network is f(x) = sum_k a_k tanh(w_k . x + b_k) with half the mean squared e
 * ``lambdify``: the unrolled scalar gradient through SymPy's common-subexpression printer, small sizes only.
 
 A ratio below 1 means that the compiled system is faster.  Calls are interleaved on one thread: each round times every
-rival once, after a call that is not timed, and a ratio is the median over rounds.
+rival once, after a call that is not timed, and a ratio is the median over rounds.  A second table puts both sides through
+``torch.compile``.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import math
-import platform
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import shutil
+import warnings
+from collections.abc import Callable
 
 import sympy
 import torch
+from _timing import agree, compare, device_of, machine, peak_mib, shown
 from torch import Tensor
 
 from derivations.problem import Problem
@@ -36,30 +34,25 @@ Size = tuple[int, int, int]
 
 SMALL, MEDIUM, BIG = [1, 100, 10_000], [1, 100], [1]
 CASES = [((2, 5, 1), SMALL), ((10, 50, 2), SMALL), ((100, 500, 10), MEDIUM), ((1000, 5000, 20), BIG)]
+SINGLE = [((2, 5, 1), 1), ((2, 5, 1), 10_000), ((10, 50, 2), 100), ((100, 500, 10), 1), ((1000, 5000, 20), 1)]
+SECOND_ORDER = [
+    ((3, 21, 1), 1, torch.float64),
+    ((3, 21, 1), 100, torch.float64),
+    ((3, 21, 1), 2000, torch.float64),
+    ((3, 21, 1), 2000, torch.float32),
+    ((20, 100, 5), 1, torch.float64),
+    ((100, 500, 10), 1, torch.float64),
+]
+COMPILED = [
+    ((2, 5, 1), 1, torch.float64),
+    ((2, 5, 1), 10_000, torch.float64),
+    ((10, 50, 2), 100, torch.float64),
+    ((10, 50, 2), 100, torch.float32),
+    ((100, 500, 10), 1, torch.float64),
+]
 LARGE: Size = (4096, 16384, 64)
-SECONDS, LEAST, MOST = 3.0, 5, 60  # per row; rounds
 LIMIT = 2_000_000_000  # bytes of the n x m array over all points beyond which a rival is left out
 PROBLEM = Problem.two_layer("tanh", "square", input_bias=True)
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """CPU time of one call, after one that is not timed: it pays for memory that its forerunner gave back."""
-    call()
-    start = time.process_time()
-    for _ in range(repeats):
-        call()
-    return (time.process_time() - start) / repeats
-
-
-def compare(calls: Sequence[Callable[[], object]]) -> tuple[float, list[float]]:
-    """Return the median time of the first call, and the median over rounds of its ratio to each of the others."""
-    once = [max(seconds(call, 1), 1e-6) for call in calls]
-    repeats = [max(1, math.ceil(2e-3 / u)) for u in once]
-    spent = sum(u * (r + 1) for u, r in zip(once, repeats, strict=True))
-    rounds = max(LEAST, min(MOST, round(SECONDS / spent)))
-    times = [[seconds(call, r) for call, r in zip(calls, repeats, strict=True)] for _ in range(rounds)]
-    ratios = [statistics.median(row[0] / row[j] for row in times) for j in range(1, len(calls))]
-    return statistics.median(row[0] for row in times), ratios
 
 
 # -- rivals ----------------------------------------------------------------------------------------------------------
@@ -144,48 +137,23 @@ def unrolled(x: Tensor, y: Tensor, m: int) -> Gradient:
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def setting(size: Size, batch: int, dtype: torch.dtype) -> tuple[CompiledSystem, Tensor, Tensor, Tensor]:
+def setting(
+    size: Size, batch: int, dtype: torch.dtype, device: str, **options: bool
+) -> tuple[CompiledSystem, Tensor, Tensor, Tensor]:
     """Return the compiled system, the data, and points: (P,) for one, (B, P) for more."""
     m, n, d = size
     generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(*s, generator=generator, dtype=dtype) for s in ((n, d), (n,)))
-    system = compile_system(PROBLEM, x, y, m, dtype=dtype)
+    x, y = (torch.randn(*s, generator=generator, dtype=dtype).to(device) for s in ((n, d), (n,)))
+    system = compile_system(PROBLEM, x, y, m, dtype=dtype, device=device, **options)
     theta = torch.randn(*([batch] if batch > 1 else []), system.P, generator=generator, dtype=dtype)
-    return system, x, y, theta / math.sqrt(m)
+    return system, x, y, theta.to(device) / math.sqrt(m)
 
 
-def agree(name: str, found: Tensor, wanted: Tensor) -> None:
-    """A rival that computes something else is no rival."""
-    error = float((found - wanted).abs().max() / wanted.abs().max())
-    if not error < (1e-10 if wanted.dtype == torch.float64 else 1e-4):
-        sys.exit(f"{name} disagrees with the compiled system: relative error {error:.2g}")
-
-
-def peak_mib(call: Callable[[], object]) -> str:
-    """Growth of the peak of resident memory during one call, in MiB, where Linux tells it.
-
-    Memory that the process has freed is first given back: calls would reuse it unseen.
-    """
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = _resident("VmRSS")
-        call()
-        return f"{(_resident('VmHWM') - before) / 1024:.0f}"
-    except (AttributeError, OSError, StopIteration):
-        return "-"
-
-
-def _resident(key: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(key)))
-
-
-def gradient_row(size: Size, batch: int, dtype: torch.dtype = torch.float64) -> str:
+def gradient_row(size: Size, batch: int, dtype: torch.dtype, device: str) -> str:
     """One row of the table of gradients."""
     m, n, _ = size
-    system, x, y, theta = setting(size, batch, dtype)
-    memory = peak_mib(lambda: system.gradient(theta))
+    system, x, y, theta = setting(size, batch, dtype, device)
+    memory = peak_mib(lambda: system.gradient(theta), device)
     wanted = system.gradient(theta)
     rivals: dict[str, Gradient] = {}
     fits = batch * m * n * x.element_size() <= LIMIT
@@ -201,19 +169,39 @@ def gradient_row(size: Size, batch: int, dtype: torch.dtype = torch.float64) -> 
     for name, call in rivals.items():
         agree(name, call(theta), wanted)
     calls = [lambda: system.gradient(theta), *(lambda call=call: call(theta) for call in rivals.values())]
-    ours, ratios = compare(calls)  # type: ignore[arg-type]
+    ours, ratios = compare(calls, device)
     found = dict(zip(rivals, ratios, strict=True))
     hand = max((u for name, u in found.items() if name.startswith("hand")), default=None)
     cells = [hand, found.get("autograd"), found.get("lambdify")]
-    shown = ["-" if u is None else f"{u:.2f}" for u in cells]
     kind = str(dtype).removeprefix("torch.")
-    return "| " + " | ".join([str(size), kind, str(batch), f"{ours * 1e3:.3g}", *shown, memory]) + " |"
+    row = [str(size), kind, str(batch), f"{ours * 1e3:.3g}", *map(shown, cells), memory]
+    return f"| {' | '.join(row)} |"
 
 
-def second_order_rows(size: Size, batch: int) -> str:
+def compiled_row(size: Size, batch: int, dtype: torch.dtype, device: str) -> str:
+    """One row with torch.compile on both sides, and our function without it."""
+    m = size[0]
+    system, x, y, theta = setting(size, batch, dtype, device, torch_compile=True)
+    plain = compile_system(PROBLEM, x, y, m, dtype=dtype, device=device)
+    by_hand = [hand_extended(x, y, m), hand_plain(x, y, m)] if batch == 1 else [hand_batch(x, y, m)]
+    rivals: list[Gradient] = [torch.compile(call) for call in by_hand]
+    rivals.append(torch.compile(torch.func.grad(risk_of(x, y, m))) if batch == 1 else plain.gradient)
+    wanted = plain.gradient(theta)
+    with warnings.catch_warnings():  # the compiler warns of its own deprecations
+        warnings.simplefilter("ignore")
+        for call in (system.gradient, *rivals):
+            agree("torch.compile", call(theta), wanted)
+    calls = [lambda: system.gradient(theta), *(lambda call=call: call(theta) for call in rivals)]
+    ours, ratios = compare([*calls, lambda: plain.gradient(theta)], device)
+    cells = [max(ratios[: len(by_hand)]), ratios[len(by_hand)] if batch == 1 else None, ratios[-1]]
+    kind = str(dtype).removeprefix("torch.")
+    return f"| {' | '.join([str(size), kind, str(batch), f'{ours * 1e3:.3g}', *map(shown, cells)])} |"
+
+
+def second_order_rows(size: Size, batch: int, dtype: torch.dtype, device: str) -> str:
     """One row: value, gradient and Hessian, and a Hessian-vector product, against torch.func."""
     m = size[0]
-    system, x, y, theta = setting(size, batch, torch.float64)
+    system, x, y, theta = setting(size, batch, dtype, device)
     risk = risk_of(x, y, m)
     whole = lambda u: (risk(u), torch.func.grad(risk)(u), torch.func.hessian(risk)(u))  # noqa: E731
     product = lambda u, v: torch.func.jvp(torch.func.grad(risk), (u,), (v,))[1]  # noqa: E731
@@ -221,50 +209,51 @@ def second_order_rows(size: Size, batch: int) -> str:
         whole, product = torch.func.vmap(whole), torch.func.vmap(product)
     agree("torch.func", whole(theta)[2], system.hessian(theta))
     agree("torch.func", product(theta, theta), system.hvp(theta, theta))
-    ours, (ratio,) = compare([lambda: system.value_gradient_hessian(theta), lambda: whole(theta)])
-    fast, (other,) = compare([lambda: system.hvp(theta, theta), lambda: product(theta, theta)])
-    return f"| {size} | {batch} | {ours * 1e3:.3g} | {ratio:.2f} | {fast * 1e3:.3g} | {other:.2f} |"
-
-
-def machine() -> str:
-    """Processor, versions and threads."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        cpu = next(line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or platform.machine()
-    return (
-        f"{cpu}, Python {platform.python_version()}, PyTorch {torch.__version__}, SymPy {sympy.__version__}, "
-        f"{torch.get_num_threads()} thread"
-    )
+    ours, (ratio,) = compare([lambda: system.value_gradient_hessian(theta), lambda: whole(theta)], device)
+    fast, (other,) = compare([lambda: system.hvp(theta, theta), lambda: product(theta, theta)], device)
+    kind = str(dtype).removeprefix("torch.")
+    return f"| {size} | {kind} | {batch} | {ours * 1e3:.3g} | {ratio:.2f} | {fast * 1e3:.3g} | {other:.2f} |"
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Derivatives against other ways to compute them.")
     parser.add_argument("--large", action="store_true", help=f"also (m, n, d) = {LARGE}: 2 GB and a minute")
-    large = parser.parse_args().large
-    torch.set_num_threads(1)
+    arguments = device_of(parser)
+    device, f64, f32 = arguments.device, torch.float64, torch.float32
     print("## Derivatives\n")
-    print(f"{machine()}; CPU time.\n")
+    print(f"{machine(device)}.\n")
     print(
         "Gradient: time of the compiled system, its ratio to each rival (below 1: the compiled system is faster),"
     )
-    print("and the growth of resident memory in its first call, results and generated code included.\n")
+    print("and the growth of memory in its first call, results and generated code included.\n")
     print("| (m, n, d) | dtype | points | compiled, ms | / hand | / autograd | / lambdify | memory, MiB |")
     print("|---|---|---|---|---|---|---|---|")
     for size, batches in CASES:
         for batch in batches:
-            print(gradient_row(size, batch), flush=True)
-    if large:
-        print(gradient_row(LARGE, 1, torch.float32), flush=True)
+            print(gradient_row(size, batch, f64, device), flush=True)
+    for size, batch in SINGLE:
+        print(gradient_row(size, batch, f32, device), flush=True)
+    if arguments.large:
+        print(gradient_row(LARGE, 1, f32, device), flush=True)
     print(
         "\nValue, gradient and Hessian together, and a Hessian-vector product, with ratios to `torch.func`.\n"
     )
-    print("| (m, n, d) | points | with Hessian, ms | / torch.func | product, ms | / jvp of grad |")
-    print("|---|---|---|---|---|---|")
-    for size, batch in [((3, 21, 1), 1), ((3, 21, 1), 100), ((3, 21, 1), 2000), ((20, 100, 5), 1)]:
-        print(second_order_rows(size, batch), flush=True)
+    print("| (m, n, d) | dtype | points | with Hessian, ms | / torch.func | product, ms | / jvp of grad |")
+    print("|---|---|---|---|---|---|---|")
+    for size, batch, dtype in SECOND_ORDER:
+        print(second_order_rows(size, batch, dtype, device), flush=True)
+    print(
+        "\nGradient with `torch.compile` on both sides: ratios to the compiled code by hand, to compiled autograd (one"
+    )
+    print("point), and to our own function without `torch.compile`.\n")
+    if device == "cpu" and not shutil.which("g++"):
+        print("There is no C++ compiler here.")
+        return
+    print("| (m, n, d) | dtype | points | ours, ms | / hand | / autograd | / without |")
+    print("|---|---|---|---|---|---|---|")
+    for size, batch, dtype in COMPILED:
+        print(compiled_row(size, batch, dtype, device), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ Tail(limit=oo, slope=1, offset=0)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -160,6 +161,8 @@ def supremum(expr: Expr, lower: Expr, upper: Expr) -> Finding:
     for candidates in _methods(expr, lower, upper):
         try:
             values = candidates()
+            if any(value.is_infinite for value in values):
+                return Finding(None, Status.REFUTED, rf"${tex(expr)}$ is unbounded.")
             if any(value.has(ComplexRootOf) for value in values):
                 return _numeric(values)
             values = [simplify(value) for value in values]
@@ -185,8 +188,9 @@ def _numeric(values: Sequence[Expr]) -> Finding:
 
 def _methods(expr: Expr, lower: Expr, upper: Expr) -> Iterator[Callable[[], list[Expr]]]:
     """Yield ways to list values whose largest modulus is the supremum."""
-    for changed, range_ in _as_rational(expr, lower, upper):
-        yield lambda changed=changed, range_=range_: _stationary(changed, _U, *range_)  # type: ignore[misc]
+    with suppress(NotDecided):  # a limit of tanh(z/10**50) is not seen at the numbers tried
+        for changed, range_ in _as_rational(expr, lower, upper):
+            yield lambda changed=changed, range_=range_: _stationary(changed, _U, *range_)  # type: ignore[misc]
     yield lambda: _stationary(expr, Z, lower, upper)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from sympy import Expr, Rational, S, Symbol, expand, limit, simplify, sympify
+from sympy import AccumBounds, Expr, Rational, S, Symbol, expand, limit, simplify, sympify
 
 from derivations.almost_everywhere import (
     derivative_almost_everywhere,
@@ -144,11 +144,21 @@ class Activation:
 
         return half_line(self, 1), half_line(self, -1)
 
+    @property
+    def at_zero(self) -> Finding:
+        """``value_at_zero`` with its status: refuted where the formula has no value and no finite limit there."""
+        found = self.value_at_zero
+        return Finding(None, Status.REFUTED) if found is S.NaN else Finding(found, Status.PROVED)
+
     @cached_property
     def value_at_zero(self) -> Expr:
-        """Exact value at 0, by limit where the formula is not defined there."""
+        """Exact value at 0, by limit where the formula is not defined there; nan where there is no finite limit."""
         value = self.expr.subs(Z, 0)
-        return simplify(limit(self.expr, Z, 0)) if value.has(S.NaN, S.ComplexInfinity) else simplify(value)
+        if value.has(S.NaN, S.ComplexInfinity):
+            value, other = (limit(self.expr, Z, 0, side) for side in "+-")
+            if value != other or not value.is_finite or isinstance(value, AccumBounds):
+                return S.NaN
+        return simplify(value)
 
     @cached_property
     def is_smooth(self) -> bool | None:
@@ -294,7 +304,8 @@ def activation(text: str, *, kink: Expr | int = 0) -> Activation:
     Raises
     ------
     FormulaError
-        If the text is none of these; the message names the nearest registered activation.
+        If the text is none of these; the message names the nearest registered activation.  Also if the formula has a
+        value that is not real.
 
     Examples
     --------
@@ -315,4 +326,21 @@ def activation(text: str, *, kink: Expr | int = 0) -> Activation:
         known = ", ".join([*REGISTRY, *(family.usage for family in FAMILIES.values())])
         raise FormulaError(f"unknown activation '{text}'{hint} Registered: {known}; or give a formula in z")
     expr = parse_formula(text, {"z": Z})
+    _check_real(text, expr)
     return Activation(text, expand(expr) if expr.is_polynomial(Z) else expr, r"\sigma", stated)
+
+
+def _check_real(text: str, expr: Expr) -> None:
+    """Refuse a formula that has no real value at a number of either sign, such as ``log(z)``.
+
+    Raises
+    ------
+    FormulaError
+        With the argument and the value.
+    """
+    for point in (Rational(-2), Rational(-3, 7), Rational(3, 7), Rational(2)):
+        value = expr.subs(Z, point)
+        if value.is_real is False and not value.has(S.ComplexInfinity, S.NaN):
+            raise FormulaError(
+                f"'{text}' is not real at z = {point}; an activation has a real value for every real z"
+            )

@@ -30,7 +30,16 @@ from sympy import (
 
 from derivations.functions import relu, step
 
-__all__ = ["derivative_almost_everywhere", "has_kinks", "with_value_at_kink", "without_max"]
+__all__ = ["derivative_almost_everywhere", "has_jump", "has_kinks", "with_value_at_kink", "without_max"]
+
+
+def has_jump(expr: Expr) -> bool:
+    """Say whether a function that jumps occurs in an expression: step or sign.
+
+    >>> has_jump(relu(Symbol("z"))), has_jump(sign(Symbol("z")))
+    (False, True)
+    """
+    return bool(expr.has(step, sign))
 
 
 def has_kinks(expr: Expr) -> bool:

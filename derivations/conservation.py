@@ -21,7 +21,7 @@ all data is proved by a determinant that is not zero.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sympy import Expr, Integer, S, latex
 
@@ -29,34 +29,19 @@ from derivations.activations import Activation, Z
 from derivations.canonical import residual
 from derivations.claim import Status
 from derivations.decide import identically_zero
+from derivations.diagonal_laws import diagonal_laws
+from derivations.diagonal_model import DiagonalProblem
+from derivations.formula_laws import formula_laws
+from derivations.formula_model import FormulaProblem
 from derivations.generic import GenericFunction, bind
 from derivations.hidden_layer import HiddenLayer, hidden_layers
 from derivations.indexed import Entry, Index, ISum, Tensor, isum, open_sum
+from derivations.invariance import ConservedQuantity
 from derivations.no_balance import independence, no_balance
 from derivations.problem import Block, Problem
 from derivations.statement import Statement
 
 __all__ = ["ConservedQuantity", "conservation_derivation", "conserved_quantities"]
-
-
-@dataclass(frozen=True)
-class ConservedQuantity(Statement):
-    r"""A quantity with its law, or the proof that there is none of a kind.
-
-    Parameters
-    ----------
-    quantity : Expr or None
-        Expression with free indices ``indices`` over the parameters, ready for ``CompiledSystem.evaluate``; None for a
-        statement of non-existence.
-    indices : tuple of Index
-        One neuron, or a pair of neurons for a matrix.
-    decay : Expr or None
-        Rate c of :math:`\dot Q = -c\,Q`; 0 where Q is conserved, None where Q obeys no equation of its own.
-    """
-
-    quantity: Expr | None = None
-    indices: tuple[Index, ...] = ()
-    decay: Expr | None = None
 
 
 def conserved_quantities(problem: Problem) -> tuple[ConservedQuantity, ...]:
@@ -67,8 +52,12 @@ def conserved_quantities(problem: Problem) -> tuple[ConservedQuantity, ...]:
     Parameters
     ----------
     problem : Problem
-        Two-layer or deep.  A general sigma has no such law: the result is empty.
+        A network, two-layer or deep, a formula, or a diagonal network.  A general sigma has no such law: the result is empty.
     """
+    if isinstance(problem, FormulaProblem):
+        return formula_laws(problem)
+    if isinstance(problem, DiagonalProblem):
+        return diagonal_laws(problem)
     found: list[ConservedQuantity] = []
     if problem.activation is None:
         return ()

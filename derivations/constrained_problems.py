@@ -93,7 +93,7 @@ def constrained(
     if constraints:
         raise ValueError(f"constraints without an objective: '{which}' has its own; state objective as well")
     if problem.vector_output and which in ("hard-margin", "neuron-correlation"):
-        raise ValueError(
+        raise AssumptionError(
             f"{which} needs one output with labels y_i, this problem has o outputs; use a problem with scalar output"
         )
     if which == "norm-constrained":
@@ -137,8 +137,7 @@ def _correlation(problem: Problem) -> Constrained:
     if degree is None:
         raise AssumptionError(
             f"the neural correlation on the sphere needs an output that is homogeneous in the trained blocks, got "
-            f"{problem.activation.name if problem.activation else 'a general activation'} with "
-            f"{', '.join(b.name for b in problem.blocks)}: choose relu, leaky relu or a monomial and leave out output biases "
+            f"{_network(problem)} with {', '.join(b.name for b in problem.blocks)}: choose relu, leaky relu or a monomial and leave out output biases "
             "and the biases of deep networks"
         )
     trained = [b for b in problem.blocks if b.trained]
@@ -149,9 +148,15 @@ def _correlation(problem: Problem) -> Constrained:
     return _stated(problem, "correlation", text, objective, [_sphere(trained)], True, degree)
 
 
+def _network(problem: Problem) -> str:
+    if problem.kind in ("formula", "diagonal"):
+        return f"a {problem.kind} model"
+    return problem.activation.name if problem.activation else "a general activation"
+
+
 def _neuron(problem: Problem) -> Constrained:
     if problem.kind != "two_layer":
-        raise ValueError(
+        raise AssumptionError(
             "neuron-correlation is about one hidden neuron of a two-layer network; use 'correlation'"
         )
     degree = problem.activation.homogeneity_degree if problem.activation else None

@@ -169,8 +169,13 @@ def derive_balanced(problem: Problem) -> Derivation:
     if not problem.vector_output:
         on_level = _balanced(polar, p)
         equations += [
-            Equation(_RHO_DOT, on_level(polar.norm), "Q_k = 0"),
-            Equation(Entry(dot(polar.u), view.k, view.coordinate), on_level(polar.direction), "Q_k = 0"),
+            Equation(_RHO_DOT, on_level(polar.norm), "Q_k = 0", "if Q[k] = 0"),
+            Equation(
+                Entry(dot(polar.u), view.k, view.coordinate),
+                on_level(polar.direction),
+                "Q_k = 0",
+                "if Q[k] = 0",
+            ),
         ]
         ratio = latex(sqrt(a.rate / (p * view.rate)))
         notes.append(

@@ -30,11 +30,12 @@ __all__ = ["Derivation", "Equation"]
 
 @dataclass(frozen=True)
 class Equation:
-    r"""``lhs = rhs``; ``condition`` is LaTeX such as ``k = 1, \\dots, m`` and may be empty."""
+    r"""``lhs = rhs``; ``condition`` is LaTeX such as ``k = 1, \\dots, m``, ``when`` plain text; both may be empty."""
 
     lhs: Expr
     rhs: Expr
     condition: str = ""
+    when: str = ""
 
     @property
     def sympy(self) -> Eq:
@@ -62,6 +63,8 @@ class Derivation:
         Dimensions whose indices disappear in print.
     names : mapping
         Index names by dimension that differ from the usual ones.
+    derived_from : object
+        The problem they were derived from, where that is known.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Derivation:
     notes: tuple[str, ...] = ()
     hide: tuple[str, ...] = ("d",)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    derived_from: Any = field(default=None, compare=False, repr=False)
 
     @property
     def equations(self) -> tuple[Eq, ...]:
@@ -109,7 +113,10 @@ class Derivation:
         return "\n".join([*out, "  where", *self._plain(self.where)] if self.where else out)
 
     def _plain(self, equations: Sequence[Equation]) -> list[str]:
-        return [f"    {self._text(e, e.lhs)} = {self._text(e, e.rhs)}" for e in equations]
+        return [
+            f"    {self._text(e, e.lhs)} = {self._text(e, e.rhs)}" + (f"  {e.when}" if e.when else "")
+            for e in equations
+        ]
 
     def _text(self, equation: Equation, side: Expr) -> str:
         other = equation.rhs if side is equation.lhs else equation.lhs

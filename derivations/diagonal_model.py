@@ -183,7 +183,7 @@ def diagonal_invariant(problem: DiagonalProblem) -> Statement:
         ),
         Status.PROVED if left == 0 else Status.UNDECIDED,
         {"drift": left},
-        "Woodworth et al. (2020), arXiv:2002.09277",
+        "woodworth2020",
     )
 
 

@@ -83,6 +83,13 @@ def homogeneity_degree(problem: Problem, what: str) -> Expr:
     return degree
 
 
+def _check_layers(problem: Problem) -> None:
+    if not problem.hidden_dims:
+        raise AssumptionError(
+            f"Euler's identities are those of layers of neurons, got kind '{problem.kind}', which has none; use 'jacobian'."
+        )
+
+
 def at_leaves(expr: Expr, function: Callable[[Expr], Expr]) -> Expr:
     """Apply ``function`` to every leaf and function, sums being opened so that the normal form is made anew."""
     if isinstance(expr, ISum):
@@ -110,13 +117,14 @@ def derive_euler(problem: Problem) -> Derivation:
     Parameters
     ----------
     problem : Problem
-        With a homogeneous activation.
+        A network of layers with a homogeneous activation.
 
     Raises
     ------
     AssumptionError
-        If homogeneity is not shown.
+        If homogeneity is not shown, or the model has no layers.
     """
+    _check_layers(problem)
     p = homogeneity_degree(problem, "Euler's identity")
     equations = [_neuron(problem, layer, p) for layer in hidden_layers(problem)]
     equations += [_layer(problem, number, p) for number in range(1, problem.depth + 1)]
@@ -158,6 +166,7 @@ def euler_residuals(problem: Problem) -> dict[str, Expr]:
     AssumptionError
         If homogeneity is not shown.
     """
+    _check_layers(problem)
     p = homogeneity_degree(problem, "Euler's identity")
     plain = replace(problem, weight_decay=S.Zero, rate=(), freeze=())
     proof, out = _Proof(plain, p), {}

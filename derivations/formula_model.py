@@ -131,6 +131,11 @@ class FormulaProblem(WrittenOut):
         """One tensor (n,) for each input; a numbered name carries its number above, the sample below."""
         return tuple(Tensor(s.name, (n,), _input_tex(s.name)) for s in self.inputs)
 
+    @property
+    def one_sided(self) -> Expr:
+        """The formula with its kinks and jumps written by relu and step, whose derivatives have a stated value there."""
+        return _one_sided(self.formula)
+
     def leaf_values(self, x: Any, y: Any) -> Mapping[str, Any]:
         """Return the columns of x by input name, and y."""
         if x.shape[1] != len(self.inputs):
@@ -150,12 +155,11 @@ class FormulaProblem(WrittenOut):
         leaves |= {s: t[_I] for s, t in zip(self.inputs, self.input_tensors, strict=True)}
         # Through placeholders: a leaf called like a symbol still to come would otherwise be met twice.
         middle = {s: Dummy(s.name, real=True) for s in leaves}
-        written = _one_sided(self.formula).xreplace(middle)
+        written = self.one_sided.xreplace(middle)
         return written.xreplace({middle[s]: entry for s, entry in leaves.items()})
 
 
 def _one_sided(formula: Expr) -> Expr:
-    """Write functions with kinks and jumps by relu and step, whose derivatives have a stated value there."""
     formula = without_max(formula)
     formula = formula.replace(sign, lambda u: step(u) - step(-u))
     return formula.replace(Abs, lambda u: relu(u) + relu(-u))

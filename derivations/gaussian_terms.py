@@ -157,7 +157,8 @@ def truncated_mean(term: Term, lower: Expr, upper: Expr) -> Expr:
         raise ValueError("a term with erf has no closed mean over a part of the line")
     variance = 1 / (1 + 2 * term.quadratic)
     s, shift = sqrt(variance), term.linear * variance
-    ends = (lower, upper) if whole else ((lower - shift) / s, (upper - shift) / s)
+    # A complex shift must not turn infinity into oo + 2*I.
+    ends = tuple(end if end.is_infinite else (end - shift) / s for end in (lower, upper))
     total = sum(
         (
             binomial(term.power, j) * shift ** (term.power - j) * s**j * _moment(j, *ends)

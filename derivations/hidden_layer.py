@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sympy import Expr
+from sympy import Expr, Integer
 
 from derivations.indexed import Delta, Index, Tensor
 from derivations.problem import Block, Problem
@@ -110,6 +110,24 @@ class HiddenLayer:
             return part(k) + (Delta(k, one) - Delta(k, other)) * (part(other) - part(one))
 
         return {block.tensor: self.rule(block, change) for block in self.blocks.values()}
+
+    def is_last(self, problem: Problem) -> bool:
+        """Whether the outputs see this layer directly."""
+        return self.number == len(problem.hidden_dims)
+
+    def gain(self, problem: Problem) -> Expr:
+        """Return the factor of the sum over the neurons: the output scale behind the last layer, else 1."""
+        return problem.scale if self.is_last(problem) else Integer(1)
+
+    def absorbing(self, problem: Problem) -> Block | None:
+        """Return the bias that is added to the sum over the neurons, where there is one."""
+        there = problem.output_bias if self.is_last(problem) else problem.input_bias
+        name = "c" if problem.kind == "two_layer" else f"b{self.number + 1}"
+        return problem.block(name) if there else None
+
+    def absorbing_tex(self, problem: Problem) -> str:
+        """Return the LaTeX of that bias."""
+        return "c" if problem.kind == "two_layer" else rf"b^{{({self.number + 1})}}"
 
     def neuron_tex(self, name: str, change: dict[str, str] | None = None) -> str:
         """Return the LaTeX tuple of one neuron; ``change`` puts a factor before, or text around ``{}`` of, a role."""

@@ -6,8 +6,9 @@ r"""Populations that fill an interval with density 1: the risk as an integral, a
 
 The risk is linear in the distribution of the inputs, so the equations of finitely many samples, with the sum over
 samples replaced by the integral, are those of the interval: they are derived as for samples, then rewritten.
-Exact integration, kinks included, is in ``derivations.interval_cells`` (formulas) and ``derivations.interval_point``
-(numbers).
+Where network, loss and target are piecewise polynomial, exact integration, kinks included, is in
+``derivations.interval_cells`` (formulas) and ``derivations.interval_point`` (numbers); smooth activations, losses and
+targets leave integrals, which ``numerics.interval_system`` computes to a stated tolerance.
 
 Source: Cheridito, Jentzen, Rossmannek, arXiv:2103.10922, Section 2, for the setting (there the factor kappa is 2).
 
@@ -29,6 +30,7 @@ from functools import cached_property
 from sympy import Abs, Add, Dummy, Expr, Integer, Integral, Symbol
 
 from derivations.activations import Z
+from derivations.almost_everywhere import has_kinks
 from derivations.derivation import Derivation, Equation
 from derivations.errors import AssumptionError, nearest
 from derivations.functions import step
@@ -37,7 +39,7 @@ from derivations.indexed import Delta, Entry, Index, ISum, Tensor, isum, open_su
 from derivations.latex import latex, latex_pair
 from derivations.latex_lines import Row
 from derivations.latex_names import Partial
-from derivations.piecewise import Piece, half_lines, is_less, pieces
+from derivations.piecewise import Piece, check_regular, half_lines, is_less, pieces
 from derivations.problem import Block, Problem, d, m, n
 from derivations.second_order import tangent_kernel
 from derivations.vocabulary import bound_loss, dot, entry, expanded, multiplied_out
@@ -88,15 +90,15 @@ class IntervalProblem:
     x : Symbol
         The input.
     target : Expr
-        Formula in x, piecewise polynomial; further symbols are constants.
+        Formula in x, smooth between kinks at exact numbers; further symbols are constants.
     reduction : str
         ``integral`` for density 1, ``mean`` for the uniform distribution of total mass 1.
 
     Raises
     ------
     AssumptionError
-        If the network is not of this kind, the loss is no polynomial in f and y, or activation or target are not
-        piecewise polynomial.
+        If the network is not of this kind, the loss has a kink, the activation is neither smooth nor a polynomial on
+        both half lines, or the kinks of the target are not known, or it has a singularity.
     """
 
     problem: Problem
@@ -114,37 +116,61 @@ class IntervalProblem:
             raise ValueError(f"reduction is '{self.reduction}'; an interval takes 'integral' or 'mean'")
         if problem.kind != "two_layer" or problem.vector_output:
             raise AssumptionError(
-                f"exact integrals over an interval are for two-layer networks with one output, got a {problem.kind} "
+                f"integrals over an interval are for two-layer networks with one output, got a {problem.kind} "
                 "model; give samples instead"
             )
         if problem.activation is None or problem.loss is None:
             raise AssumptionError(
-                "exact integrals need a concrete activation and loss; one of them is general"
+                "integrals over an interval need a concrete activation and loss; one of them is general"
             )
-        if not problem.loss.expr.is_polynomial(*problem.loss.expr.free_symbols):
+        if has_kinks(problem.loss.expr):
             raise AssumptionError(
-                f"exact integrals need a loss that is a polynomial in f and y; '{problem.loss.name}' is not. Use square"
+                f"the loss '{problem.loss.name}' has a kink, which moves over the interval with the parameters; use a smooth "
+                "loss such as square or logistic"
             )
         if self.lower.is_number and self.upper.is_number and not is_less(self.lower, self.upper):
             raise ValueError(
                 f"the interval from {self.lower} to {self.upper} is empty; required is lower < upper"
             )
-        half_lines(problem.activation)
-        _ = self.target_pieces
+        if problem.activation.is_smooth is not True:
+            _ = self.half_lines
+        check_regular(self.target_pieces, self.x)
 
     @cached_property
     def target_pieces(self) -> tuple[Piece, ...]:
-        """The target on the intervals where it is one polynomial."""
-        return pieces(self.target, self.x, self.lower, self.upper)
+        """The target on the intervals where it is one smooth formula."""
+        return pieces(self.target, self.x, self.lower, self.upper, polynomial=False)
 
-    @property
+    @cached_property
     def half_lines(self) -> tuple[Expr, Expr]:
-        """The activation for z < 0 and for z > 0, polynomials in ``Z``."""
+        """The activation for z < 0 and for z > 0, polynomials in ``Z``; AssumptionError where it is another function."""
         return half_lines(self.problem.activation)  # type: ignore[arg-type]  # checked at construction
+
+    @cached_property
+    def inexact(self) -> str:
+        """What keeps the integrals from being those of polynomials between kinks, in words; empty where nothing does."""
+        activation, loss = self.problem.activation, self.problem.loss
+        assert activation is not None  # checked at construction, as is the loss
+        assert loss is not None
+        if activation.is_smooth is True and not activation.expr.is_polynomial(Z):
+            return f"the activation '{activation.name}' is not piecewise polynomial"
+        if not loss.expr.is_polynomial(*loss.expr.free_symbols):
+            return f"the loss '{loss.name}' is no polynomial in f and y"
+        odd = [u.expr for u in self.target_pieces if not u.expr.is_polynomial(self.x)]
+        return f"the target {odd[0]} is no polynomial in {self.x}" if odd else ""
+
+    def check_exact(self) -> None:
+        """Raise AssumptionError where the integrals are not those of polynomials."""
+        if self.inexact:
+            raise AssumptionError(
+                f"exact integrals need piecewise polynomials, and {self.inexact}; derive the integrals, or compile them"
+            )
 
     @property
     def jump(self) -> Expr:
         """Jump of the derivative of the activation at 0."""
+        if self.problem.activation.is_smooth is True:  # type: ignore[union-attr]  # checked at construction
+            return Integer(0)
         left, right = (side.diff(Z).subs(Z, 0) for side in self.half_lines)
         return right - left
 

@@ -103,6 +103,7 @@ def _possible(interval: IntervalProblem) -> tuple[str, ...]:
 
 
 def _check(interval: IntervalProblem, width: int) -> None:
+    interval.check_exact()
     if type(width) is not int or width < 1:
         raise ValueError(f"a width is an integer from 1 on, got {width!r}")
     if not interval.problem.input_bias:

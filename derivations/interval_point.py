@@ -266,8 +266,9 @@ def interval_point(interval: IntervalProblem, theta: Mapping[str, Any]) -> Inter
     ValueError
         If a block is missing, unknown or of the wrong length.
     AssumptionError
-        If the problem has symbols beside x.
+        If the problem has symbols beside x, or is not piecewise polynomial.
     """
+    interval.check_exact()
     loose = (interval.lower.free_symbols | interval.upper.free_symbols | interval.target.free_symbols) - {
         interval.x
     }

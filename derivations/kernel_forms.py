@@ -3,8 +3,8 @@ r"""Closed forms of :math:`\mathbb{E}[f(u) f(v)]` for a centred Gaussian pair wi
 Three families have one, each derived:
 
 * homogeneous on both half-lines, :math:`f(\pm t) = c_\pm t^p`: arc-cosine kernels, see ``derivations.arc_cosine``.
-* sums of :math:`z^k e^{-q z^2 + c z}`, complex c included (polynomials, exp, sin, cos, Gaussians): the generating function of a
-  Gaussian, with powers as derivatives in the exponents.
+* sums of :math:`z^k e^{-q z^2 + c z}`, complex c included (exp, sin, cos, Gaussians): the generating function of a Gaussian, with
+  powers as derivatives in the exponents; polynomials by counting pairings.
 * sums of :math:`z^k e^{-q z^2} \operatorname{erf}(\alpha z)`: Stein's identity removes powers and Gaussians until
   :math:`\mathbb{E}[\operatorname{erf}(\alpha u)\operatorname{erf}(\beta v)] = \tfrac{2}{\pi} \arcsin \tfrac{2\alpha\beta c}{\sqrt{(1 + 2\alpha^2 a)(1 + 2\beta^2 b)}}` is left.
 
@@ -27,11 +27,14 @@ from sympy import (
     Symbol,
     acos,
     asin,
+    binomial,
     cosh,
     diff,
     exp,
     expand,
     factor_terms,
+    factorial,
+    factorial2,
     pi,
     simplify,
     sinh,
@@ -58,6 +61,8 @@ def closed_kernel(expr: Expr, a: Expr, b: Expr, c: Expr) -> Expr | None:
     """
     terms = terms_of(expr, Z)
     if terms is not None:
+        if expr.is_polynomial(Z):
+            return _by_wick(terms, a, b, c)
         if all(term.erf_scale is None for term in terms):
             return _by_generating_function(terms, a, b, c)
         if all(term.linear == 0 for term in terms):
@@ -121,6 +126,25 @@ def _by_generating_function(terms: Sequence[Term], a: Expr, b: Expr, c: Expr) ->
         value = _derivatives(exponent, s, left.power, left.linear, t, right.power, right.linear)
         total += left.coefficient * right.coefficient * value / sqrt(bottom)
     return _tidy(total)
+
+
+def _by_wick(terms: Sequence[Term], a: Expr, b: Expr, c: Expr) -> Expr:
+    r"""Return the mean for a polynomial: j pairings between u and v, the rest among themselves.
+
+    .. math::
+        \mathbb{E}[u^k v^l] = \sum_j j! \binom{k}{j} \binom{l}{j} (k-j-1)!!\, (l-j-1)!!\, a^{(k-j)/2} b^{(l-j)/2} c^j, \quad k - j,\ l - j\ \text{even} .
+    """
+    total: Expr = S.Zero
+    for left in terms:
+        for right in terms:
+            k, l = left.power, right.power
+            for j in range(min(k, l) + 1):
+                if (k - j) % 2 == 0 and (l - j) % 2 == 0:
+                    pairings = factorial(j) * binomial(k, j) * binomial(l, j)
+                    inner = factorial2(k - j - 1) * factorial2(l - j - 1)
+                    powers = a ** ((k - j) // 2) * b ** ((l - j) // 2) * c**j
+                    total += left.coefficient * right.coefficient * pairings * inner * powers
+    return expand(total)
 
 
 def _derivatives(exponent: Expr, s: Symbol, i: int, s0: Expr, t: Symbol, j: int, t0: Expr) -> Expr:

@@ -72,8 +72,8 @@ def gaussian_kernel(activation: Activation, a: Expr, b: Expr, c: Expr, *, order:
     found = closed_kernel(activation.derivative(order), S(0) + a, S(0) + b, S(0) + c)
     if found is None:
         raise AssumptionError(
-            f"a closed kernel needs a function that is homogeneous on both half-lines, or a sum of z**k * exp(quadratic), or "
-            f"of z**k * exp(-q*z**2) * erf(alpha*z); got {activation.name} with derivative {order}: "
+            f"a closed kernel needs a function that is homogeneous of one degree on both half-lines, or a sum of z**k * exp(quadratic), "
+            f"or of z**k * exp(-q*z**2) * erf(alpha*z); got {activation.name} with derivative {order}: "
             f"{activation.derivative(order)}. Use dual_series, which takes any activation."
         )
     return found

@@ -35,9 +35,11 @@ from typing import Any
 from sympy import Add, Eq, Expr, Ge, Integer, Le, Mul, Rational
 
 from derivations.activations import Z
+from derivations.almost_everywhere import has_jump
 from derivations.constrained import Constrained, along, lagrangian_curvature, tangents
 from derivations.constrained_problems import constrained
 from derivations.derivation import Derivation, Equation
+from derivations.functions import relu, step
 from derivations.indexed import Entry, ISum, Tensor, entries, replace_leaves
 from derivations.latex import latex
 from derivations.latex_lines import TEXT_WIDTH, Row
@@ -53,10 +55,9 @@ _TEX = {"<=": r"\le", ">=": r"\ge"}
 
 @dataclass(frozen=True)
 class Relation(Equation):
-    """``lhs sign rhs`` with sign ``=``, ``<=`` or ``>=``; ``when`` is the condition in plain text."""
+    """``lhs sign rhs`` with sign ``=``, ``<=`` or ``>=``."""
 
     sign: str = "="
-    when: str = ""
 
     @property
     def sympy(self) -> Any:
@@ -91,9 +92,8 @@ class Conditions(Derivation):
     def _plain(self, equations: Sequence[Equation]) -> list[str]:
         out = []
         for e in equations:
-            sign, when = getattr(e, "sign", "="), getattr(e, "when", "")
-            text = f"    {self._text(e, e.lhs)} {sign} {self._text(e, e.rhs)}"
-            out.append(text + (f"  {when}" if when else ""))
+            text = f"    {self._text(e, e.lhs)} {getattr(e, 'sign', '=')} {self._text(e, e.rhs)}"
+            out.append(text + (f"  {e.when}" if e.when else ""))
         return out
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,14 +159,16 @@ def kkt(
         cone, extra = _second_order(given)
         rows += cone
     where = [*_definitions(given, [side for e in (*rows, *extra) for side in (e.lhs, e.rhs)]), *extra]
-    notes = [f"{given.statement}.", *_consequences(given), *_at_kinks(given)]
+    notes = [f"{given.statement}.", *_consequences(given), *_at_kinks(given), *_at_kinks_of_the_loss(given)]
     if second_order:
         notes += _second_order_notes(given)
     title = f"KKT conditions of the {given.name} problem"
     found = assemble(given.problem, "kkt", title, rows, notes, extra=where, defined=False)
     values = {f.name: getattr(found, f.name) for f in fields(found)}
     # No value of sigma'(0) is agreed on: the condition at a kink is that of Clarke.
-    values["notes"] = tuple(u for u in found.notes if not u.startswith("The activation has a kink"))
+    values["notes"] = tuple(
+        u for u in found.notes if not u.startswith(("The activation has a kink", "The loss has a kink"))
+    )
     if given.name == "neuron-correlation":
         values["notes"] = tuple(_of_one_neuron(u) for u in values["notes"])
     return Conditions(**values)
@@ -269,9 +271,9 @@ def _second_order(given: Constrained) -> tuple[list[Equation], list[Equation]]:
 def _against_zero(expr: Expr, sign: str = "=", *, condition: str = "", when: str = "") -> Relation:
     """Return ``expr sign 0``; long expressions, those with a sum, stand on the right-hand side, where lines may break."""
     if not expr.has(ISum):
-        return Relation(expr, Integer(0), condition, sign, when)
+        return Relation(expr, Integer(0), condition, when, sign)
     mirrored = {"=": "=", "<=": ">=", ">=": "<="}[sign]
-    return Relation(Integer(0), expr, condition, mirrored, when)
+    return Relation(Integer(0), expr, condition, when, mirrored)
 
 
 # -- what the notes say ----------------------------------------------------------------------------------------------
@@ -300,8 +302,20 @@ def _consequences(given: Constrained) -> list[str]:
 
 def _at_kinks(given: Constrained) -> list[str]:
     sigma = given.problem.activation
-    if sigma is None or sigma.is_smooth or sigma.homogeneity_degree != 1:
+    if any(u.expr.has(relu, step) for u in given.system):
+        return [
+            r"Where the argument of a positive part vanishes, its derivative $\mathbf{1}\{\cdot > 0\}$ stands for a number in $[0, 1]$; "
+            "with several such arguments the Clarke subdifferential may be smaller than what all these numbers give."
+        ]
+    if sigma is None or sigma.is_smooth:
         return []
+    if sigma.homogeneity_degree != 1:
+        if not has_jump(sigma.derivative(1)):
+            return []  # the derivative has no jump
+        return [
+            r"At a kink $\sigma'$ stands for a number between its limits from the two sides (Clarke); these numbers belong to one "
+            "convex combination of the activation patterns that occur around the point."
+        ]
     slopes = sorted((sigma.derivative(1).subs(Z, s) for s in (-1, 1)), key=float)
     interval = f"[{', '.join(latex(u) for u in slopes)}]"
     if given.problem.kind != "two_layer":
@@ -323,6 +337,15 @@ def _at_kinks(given: Constrained) -> list[str]:
     ]
 
 
+def _at_kinks_of_the_loss(given: Constrained) -> list[str]:
+    loss = given.problem.loss
+    if given.name != "norm-constrained" or loss is None or not loss.has_kink:
+        return []
+    return [
+        r"Where an output meets a kink of the loss, $r$ there stands for a number between its limits from the two sides (Clarke)."
+    ]
+
+
 def _second_order_notes(given: Constrained) -> list[str]:
     kind, weak, strict = ("maximum", r"\le", "<") if given.maximise else ("minimum", r"\ge", ">")
     out = [
@@ -331,6 +354,7 @@ def _second_order_notes(given: Constrained) -> list[str]:
         rf"cone; a KKT point with $Q(v) {strict} 0$ for all its $v \neq 0$ is a strict local {kind}.",
     ]
     sigma = given.problem.activation
-    if sigma is not None and not sigma.is_smooth:
+    kinked = (sigma is not None and not sigma.is_smooth) or any(u.expr.has(relu, step) for u in given.system)
+    if kinked or _at_kinks_of_the_loss(given):
         out.append("The second-order conditions are stated for points on no kink.")
     return out

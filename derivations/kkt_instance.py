@@ -108,6 +108,10 @@ class Instance:
     def _places(self, indices: Sequence[Index]) -> list[tuple[int, ...]]:
         return list(itertools.product(*[range(1, self.sizes[u.dim] + 1) for u in indices]))
 
+    def at(self, expr: Expr, indices: Sequence[Index], place: Sequence[int]) -> Expr:
+        """Return ``expr`` written out with numbers for its free indices; entries of unknowns stay."""
+        return self._at(expr, indices, place)
+
     def _at(
         self, expr: Expr, indices: Sequence[Index], place: Sequence[int], keep: Sequence[Tensor] = ()
     ) -> Expr:
@@ -282,6 +286,8 @@ def instance(
         problem.x: _nested(_flat(x, shape_x, "x"), shape_x),
         problem.y: _nested(_flat(y, shape_y, "y"), shape_y),
     }
+    for j, column in enumerate(getattr(problem, "input_tensors", ())):  # a formula names the columns of x
+        data[column] = tuple(row[j] for row in data[problem.x])
     fixed = {b.name: b.tensor for b in problem.blocks if not b.trained and given.name != "neuron-correlation"}
     if set(frozen or {}) != set(fixed):
         raise ValueError(

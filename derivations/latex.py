@@ -35,6 +35,7 @@ from derivations.latex_functions import (
     is_scalar,
     joined,
     name_order,
+    one_root,
     parenthesised,
     raised,
     scalar_fraction,
@@ -190,7 +191,7 @@ class _Printer(FunctionPrinter):
     def _fraction(self, top: list[Expr], below: Expr, denominator: list[Expr], factors: list[Expr]) -> str:
         tail = self._factors(factors)
         with self._carrying():
-            head = [self._factor(u) for u in sorted(top, key=_scalar_order)]
+            head = [self._factor(u) for u in sorted(one_root(top), key=_scalar_order)]
             number = self._print(below)
             alone = below == 1 and len(denominator) == 1
             under = [self._print(u) if alone else self._factor(u) for u in denominator]
@@ -250,6 +251,8 @@ class _Printer(FunctionPrinter):
             return 3, base.name, base.orders, _key(tex)
         if isinstance(expr, ISum):
             return 7, "", (), _key(tex)
+        if isinstance(base, Add) and not base.has(Entry, Function, GenericFunction):
+            return 0, "~", (), _key(tex)  # of constants and symbols only
         if isinstance(base, Add | ISum):
             return 5 if base.has(ISum, Function, GenericFunction) else 2, "", (), _key(tex)
         return 4, "", (), _key(tex)
@@ -345,8 +348,10 @@ class _Printer(FunctionPrinter):
             raise _Ambiguous
         with self._carrying(index):
             printed = [(self._factor(u), u) for u in factors]
-        (left, row), (right, column) = sorted(printed, key=lambda part: _key(part[0]))
-        left = raised(parenthesised(left) if isinstance(row, ISum) else left, r"\top")
+        # A derivative stands on the right: its fraction takes no exponent.
+        (left, row), (right, column) = sorted(printed, key=lambda u: (r"\partial" in u[0], _key(u[0])))
+        tall = isinstance(row, ISum) or left.startswith(r"\frac")
+        left = raised(parenthesised(left) if tall else left, r"\top")
         return f"{left} {parenthesised(right) if isinstance(column, ISum) else right}"
 
     def _fresh_name(self, index: Index) -> str:
@@ -361,9 +366,10 @@ def _degree(expr: Expr) -> int:
     return 0 if expr.is_number else 1
 
 
-def _scalar_order(expr: Expr) -> tuple[bool, str]:
+def _scalar_order(expr: Expr) -> tuple[int, str]:
+    """Integers, other numbers, symbols."""
     base = expr.base if isinstance(expr, Pow) else expr
-    return not expr.is_number, name_order(str(base))
+    return 0 if expr.is_Integer else 1 if expr.is_number else 2, name_order(str(base))
 
 
 def _key(tex: str) -> str:

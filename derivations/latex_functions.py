@@ -32,6 +32,7 @@ __all__ = [
     "is_scalar",
     "joined",
     "name_order",
+    "one_root",
     "parenthesised",
     "raised",
     "scalar_fraction",
@@ -44,8 +45,11 @@ _PLAIN_NAMES = frozenset(["tanh", "sin", "cos", "tan", "sinh", "cosh", "cot"])
 _SPECIAL_NAMES = {
     "asinh": r"\operatorname{arsinh}",
     "asin": r"\arcsin",
+    "acos": r"\arccos",
     "atan": r"\arctan",
     "sign": r"\operatorname{sgn}",
+    "kappa0": r"\kappa_0",
+    "kappa1": r"\kappa_1",
 }
 _LISTS = {"Max": r"\max", "Min": r"\min"}
 _TALL = re.compile(r"\\sum|\\frac|\\bigl|\\Bigl|\\biggl|\\begin|\(")
@@ -101,16 +105,28 @@ class FunctionPrinter(LatexPrinter):
         return rf"\log{self._arguments(expr.args)}"
 
     def _print_exp(self, expr: exp, exp: Any = None) -> str:
-        before, self._flat = self._flat, True
-        try:
-            short = self._print(expr.args[0])
-        finally:
-            self._flat = before
+        short = self._flattened(expr.args[0])
         if _TALL.search(short.replace("(", "", 1)) or width(short, 1) > _LONG_EXPONENT:
             return rf"\exp{self._arguments(expr.args)}"
         return f"e^{{{short}}}"
 
     _print_ExpBase = _print_exp
+
+    def _print_Rational(self, expr: Rational) -> str:
+        sign, p = ("-" if expr.p < 0 else ""), abs(expr.p)
+        if expr.q == 1:
+            return f"{sign}{p}"
+        return f"{sign}{p}/{expr.q}" if self._flat else rf"{sign}\frac{{{p}}}{{{expr.q}}}"
+
+    _print_Half = _print_Rational
+
+    def _flattened(self, expr: Expr) -> str:
+        """Print ``expr`` with fractions as p/q, for an exponent."""
+        before, self._flat = self._flat, True
+        try:
+            return self._print(expr)
+        finally:
+            self._flat = before
 
     def _print_Exp1(self, expr: Expr, exp: Any = None) -> str:
         return "e"
@@ -142,7 +158,7 @@ class FunctionPrinter(LatexPrinter):
         return re.sub(r"_\{(\w)\}", r"_\1", super()._print_Symbol(expr))
 
     def _power(self, base: Expr, exponent: Expr) -> str:
-        power = self._print(exponent)
+        power = self._flattened(exponent) if exponent.is_Rational else self._print(exponent)
         if isinstance(base, sech2) and exponent.is_Integer:
             return rf"\operatorname{{sech}}^{{{2 * exponent}}}{self._arguments(base.args)}"
         if isinstance(base, Function) and exponent.is_Integer and exponent > 0:
@@ -194,6 +210,16 @@ def scalar_fraction(factors: Sequence[Expr]) -> tuple[list[Expr], Expr]:
     if coefficient.p != 1:
         top.insert(0, Integer(coefficient.p))
     return top, coefficient.q * below
+
+
+def one_root(factors: Sequence[Expr]) -> list[Expr]:
+    """Write the square roots of positive numbers and symbols among scalar factors as one root, sqrt(2 pi)."""
+    roots = [u for u in factors if isinstance(u, Pow) and u.exp == Rational(1, 2) and u.base.is_positive]
+    if len(roots) < 2:
+        return list(factors)
+    rest = [u for u in factors if u not in roots]
+    product = Mul(*[u.base for u in roots], evaluate=False)
+    return [*rest, Pow(product, Rational(1, 2), evaluate=False)]
 
 
 def name_order(name: str) -> str:

@@ -20,8 +20,9 @@ from derivations.indexed import Index, Tensor
 
 __all__ = ["Partial", "bound_name", "free_indices"]
 
-_POOLS = {"n": "i j s t u", "m": "k q r s t", "o": "c e g", "d": "l h"}
-_DEEP = "p q r s t u v"
+# Neither e nor r: both are names of residuals.
+_POOLS = {"n": "i j s t u", "m": "k q s t", "m_0": "k q s t", "o": "c g h", "d": "l h"}
+_DEEP = "p q s t u v"
 
 
 class Partial(Tensor):

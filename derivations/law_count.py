@@ -41,6 +41,8 @@ from sympy.polys.rings import PolyElement, PolyRing
 
 from derivations.claim import Status
 from derivations.conservation import conserved_quantities
+from derivations.formula_model import FormulaProblem
+from derivations.formula_potentials import formula_potentials, in_ring
 from derivations.potentials import (
     Potentials,
     Span,
@@ -60,6 +62,7 @@ __all__ = [
     "law_count",
     "lie_algebra_dimension",
     "polynomial_potentials",
+    "potentials_of",
 ]
 
 Field = list[PolyElement]
@@ -117,7 +120,7 @@ class LawCount:
             middle = f"at most {laws} conserved"
         else:
             middle = f"exactly {laws} conserved"
-        text = rf"The network has ${self.dimension}$ trained parameters. {place} {middle} along the gradient flow of every data set."
+        text = rf"There are ${self.dimension}$ trained parameters. {place} {middle} along the gradient flow of every data set."
         if self.laws:
             text += {
                 True: " Every conserved function is a function of the known ones.",
@@ -154,9 +157,9 @@ def law_count(
     Parameters
     ----------
     problem : Problem
-        With an activation that is polynomial on both sides of 0.
+        With an activation that is polynomial on both sides of 0, or a formula that is polynomial in its trained parameters.
     sizes : mapping
-        Widths (``m`` or ``m1``, ``m2``, ...), ``d``, and ``o`` for vector outputs.
+        Widths (``m`` or ``m1``, ``m2``, ...), ``d``, and ``o`` for vector outputs; empty for a formula.
     values : mapping, optional
         Exact values of frozen blocks; random where they are not given.
     seed : int
@@ -167,7 +170,7 @@ def law_count(
     ValueError
         If a size is missing or a constant is no rational number.
     AssumptionError
-        If the activation is not piecewise polynomial.
+        If the activation is not piecewise polynomial, or the formula no polynomial.
 
     Examples
     --------
@@ -175,13 +178,35 @@ def law_count(
     >>> law_count(Problem.two_layer("quadratic", freeze=("a",)), {"m": 2, "d": 2}, values=signs).laws
     1
     """
-    found = potentials(problem, sizes, values=values, seed=seed)
+    found = potentials_of(problem, sizes, values=values, seed=seed)
     return count_laws(found, known_laws(problem, sizes, found))
+
+
+def potentials_of(
+    problem: Problem,
+    sizes: Mapping[str, int],
+    *,
+    values: Mapping[str, Sequence[Any]] | None = None,
+    seed: int = 0,
+) -> Potentials:
+    """Return the potentials of a network at given sizes, or of a formula, which has no sizes.
+
+    Raises
+    ------
+    ValueError, AssumptionError
+        As ``potentials`` and ``formula_potentials``.
+    """
+    if isinstance(problem, FormulaProblem):
+        return formula_potentials(problem, values=values, seed=seed)
+    return potentials(problem, sizes, values=values, seed=seed)
 
 
 def known_laws(problem: Problem, sizes: Mapping[str, int], like: Potentials) -> list[PolyElement]:
     """Return the conserved quantities of ``derivations.conservation`` at given sizes, one polynomial for each instance."""
     out = []
+    if isinstance(problem, FormulaProblem):
+        laws = conserved_quantities(replace(problem, weight_decay=S.Zero))
+        return [in_ring(problem, u.quantity, like) for u in laws if u.quantity is not None and u.proved]
     for law in conserved_quantities(replace(problem, weight_decay=S.Zero)):
         if law.quantity is not None and law.proved:
             ranges = [range(1, sizes[str(u.dim)] + 1) for u in law.indices]

@@ -29,8 +29,8 @@ from sympy.polys.domains import QQ
 from sympy.polys.matrices import DomainMatrix
 from sympy.polys.rings import PolyElement
 
-from derivations.law_count import LawCount, count_laws, known_laws, rate_of_change
-from derivations.potentials import Potentials, Span, at_point, potentials
+from derivations.law_count import LawCount, count_laws, known_laws, potentials_of, rate_of_change
+from derivations.potentials import Potentials, Span, at_point
 from derivations.problem import Problem
 
 __all__ = ["MAX_MONOMIALS", "LawSearch", "law_search", "search_laws"]
@@ -53,8 +53,8 @@ class LawSearch:
         A basis with integer coefficients without common factor, lowest degree first.
     residuals : tuple of Expr
         Inner products of the gradients with all fields: each is exactly 0.
-    independent : int
-        Number of functionally independent ones.
+    generators : tuple of Expr
+        As many of the laws as are functionally independent, the lowest degrees first.
     count : LawCount
         The count that the search is compared with.
     """
@@ -62,8 +62,13 @@ class LawSearch:
     degree: int
     laws: tuple[Expr, ...]
     residuals: tuple[Expr, ...]
-    independent: int
+    generators: tuple[Expr, ...]
     count: LawCount
+
+    @property
+    def independent(self) -> int:
+        """Number of functionally independent laws."""
+        return len(self.generators)
 
     @property
     def complete(self) -> bool | None:
@@ -101,7 +106,7 @@ def law_search(
     AssumptionError
         If the activation is not piecewise polynomial.
     """
-    found = potentials(problem, sizes, values=values, seed=seed)
+    found = potentials_of(problem, sizes, values=values, seed=seed)
     return search_laws(found, degree, known_laws(problem, sizes, found))
 
 
@@ -143,13 +148,16 @@ def search_laws(found: Potentials, degree: int, known: Sequence[PolyElement] = (
         rate_of_change(law, potential, found.rates) for law in laws for potential in found.polynomials
     ]
     span = Span()
-    for law in laws:
-        span.add({j: at_point(law.diff(g), found.point) for j, g in enumerate(ring.gens)})
+    generators = [
+        law
+        for law in laws
+        if span.add({j: at_point(law.diff(g), found.point) for j, g in enumerate(ring.gens)})
+    ]
     return LawSearch(
         degree,
         tuple(law.as_expr() for law in laws),
         tuple(u.as_expr() for u in residuals),
-        len(span),
+        tuple(law.as_expr() for law in generators),
         count_laws(found, [*known, *laws] if found.whole else known),
     )
 

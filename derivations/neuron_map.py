@@ -93,9 +93,9 @@ def _sigma(z: Expr) -> Expr:
     return GenericFunction("sigma", (0,), z)
 
 
-def sign_law(sign: Expr, constant: Expr = S.Zero) -> Law:
-    r"""Return the law :math:`\sigma(-z) = constant + sign\,\sigma(z)`."""
-    return lambda z: constant + sign * _sigma(-z) if z.could_extract_minus_sign() else _sigma(z)
+def sign_law(sign: Expr, constant: Expr = S.Zero, slope: Expr = S.Zero) -> Law:
+    r"""Return the law :math:`\sigma(-z) = constant + slope\,z + sign\,\sigma(z)`."""
+    return lambda z: constant - slope * z + sign * _sigma(-z) if z.could_extract_minus_sign() else _sigma(z)
 
 
 def scaling_law(factor: Expr, degree: Expr) -> Law:

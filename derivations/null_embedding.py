@@ -336,16 +336,27 @@ def null_statement(problem: Problem) -> Statement:
         rf"Second derivatives: $H_{{a' {w}}} = v^{{\top}}$ with $v = {scale}\sigma'({alpha}) \sum_i {outer}$, "
         rf"$H_{{{w} {w}}} = 0$, and $H_{{{w} \theta}} = 0$ for the old parameters $\theta$."
     )
-    if problem.output_bias:
+    sheared = problem.output_bias and problem.block("c").trained
+    if sheared:
         steps.append(
             rf"$H_{{a' \theta}} = {scale}\sigma({alpha}) H_{{c \theta}}$: the shear $\delta c \to \delta c + "
             rf"{scale}\sigma({alpha})\, \delta a'$ leaves the narrow Hessian $\oplus$ the block below."
         )
-    steps.append(
-        ("The" if problem.output_bias else rf"Where $\sigma({alpha}) = 0$, $H_{{a' \theta}} = 0$ and the")
-        + r" new neuron adds $\begin{pmatrix} 0 & v^{\top} \\ v & 0 \end{pmatrix}$: with $\rho = \operatorname{rank} v$, "
-        r"$\rho$ positive and $\rho$ negative eigenvalues."
-    )
+    frozen = [b.name for b in problem.blocks if b.name in ("a", "w", "b") and not b.trained]
+    if frozen:
+        named = ", ".join(rf"${name}'$" for name in frozen)
+        steps.append(
+            rf"Without the frozen {named}: gradient and Hessian have no rows of theirs, and critical points are those of the trained parameters."
+        )
+    if "a" in frozen:
+        steps.append("The new neuron adds zero eigenvalues only.")
+    else:
+        steps.append(
+            ("The" if sheared else rf"Where $\sigma({alpha}) = 0$, $H_{{a' \theta}} = 0$ and the")
+            + r" new neuron adds $\begin{pmatrix} 0 & v^{\top} \\ v & 0 \end{pmatrix}$: with $\rho = \operatorname{rank} v$, "
+            r"$\rho$ positive and $\rho$ negative eigenvalues."
+            + (" Of $v$ only the rows of trained input weights count." if frozen else "")
+        )
     return Statement(
         "null embedding",
         f"Adding a neuron {new} keeps every output and {result}",

@@ -153,6 +153,8 @@ def _layers(problem: Problem, at: tuple[Index, ...], back: _Adjoints) -> Iterato
         into = [layer.incoming, *([layer.bias] if layer.bias else [])]
         z = next(u.tensor for u in problem.system if u.tensor == layer.z)  # with its LaTeX
         yield into, isum(slope * z[at[0], p], p)
+    if not problem.hidden_dims:
+        return  # a model without layers: block by block
     last = [hidden_layers(problem)[-1].outgoing]
     last += [
         b for b in problem.blocks if b.name == ("c" if problem.kind == "two_layer" else f"b{problem.depth}")

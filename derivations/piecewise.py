@@ -18,14 +18,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sympy import Abs, Expr, Integer, Max, Min, Poly, Symbol, expand, real_roots, sign
+from sympy import (
+    Abs,
+    Expr,
+    Integer,
+    Interval,
+    Max,
+    Min,
+    Poly,
+    S,
+    Symbol,
+    expand,
+    real_roots,
+    sign,
+    singularities,
+)
 from sympy.polys.polyerrors import PolynomialError
 
 from derivations.activations import Activation, Z, without_max
 from derivations.errors import AssumptionError
 from derivations.functions import relu, step
 
-__all__ = ["Piece", "half_lines", "integral", "is_less", "pieces"]
+__all__ = ["Piece", "check_regular", "half_lines", "integral", "is_less", "pieces"]
 
 _T = Symbol("t", positive=True)
 _KINKED = (relu, step, Abs, sign)
@@ -38,6 +52,28 @@ class Piece:
     lower: Expr
     upper: Expr
     expr: Expr
+
+
+def check_regular(parts: Sequence[Piece], x: Symbol) -> None:
+    """Refuse a function with a singularity in one of its closed pieces, such as 1/x from -1 to 1.
+
+    Raises
+    ------
+    AssumptionError
+        With the piece and where it is singular.
+    """
+    for piece in parts:
+        if not (piece.lower.is_number and piece.upper.is_number) or piece.expr.is_polynomial(x):
+            continue
+        try:
+            found = singularities(piece.expr, x, Interval(piece.lower, piece.upper))
+        except NotImplementedError:
+            continue  # nothing is known against it
+        if found is not S.EmptySet:
+            raise AssumptionError(
+                f"the target {piece.expr} has a singularity from {x} = {piece.lower} to {piece.upper}, in {found}; choose an "
+                "interval without it"
+            )
 
 
 def half_lines(sigma: Activation) -> tuple[Expr, Expr]:
@@ -63,7 +99,7 @@ def half_lines(sigma: Activation) -> tuple[Expr, Expr]:
     return sides[0], sides[1]
 
 
-def pieces(expr: Expr, x: Symbol, lower: Expr, upper: Expr) -> tuple[Piece, ...]:
+def pieces(expr: Expr, x: Symbol, lower: Expr, upper: Expr, *, polynomial: bool = True) -> tuple[Piece, ...]:
     """Return the polynomial pieces of ``expr`` in ``x`` between ``lower`` and ``upper``.
 
     Parameters
@@ -72,25 +108,29 @@ def pieces(expr: Expr, x: Symbol, lower: Expr, upper: Expr) -> tuple[Piece, ...]
         Polynomials in x, and relu, step, abs, sign, max, min of such functions; other symbols are constants.
     lower, upper : Expr
         Ends of the interval; they may be symbols where ``expr`` has no kink.
+    polynomial : bool
+        False also accepts pieces that are other formulas; the arguments of relu, abs and the like stay polynomials.
 
     Raises
     ------
     AssumptionError
         If a piece is no polynomial in x, or a kink depends on symbols.
     """
-    return tuple(_joined(list(_cut(without_max(expr), x, lower, upper)), x))
+    found = list(_cut(without_max(expr), x, lower, upper))
+    odd = next((u.expr for u in found if not u.expr.is_polynomial(x)), None)
+    if polynomial and odd is not None:
+        raise AssumptionError(
+            f"exact integration needs a target that is a polynomial in {x}, or such with relu, abs, sign, max, min "
+            f"of polynomials; found {odd}"
+        )
+    return tuple(_joined(found))
 
 
 def _cut(expr: Expr, x: Symbol, lower: Expr, upper: Expr) -> Iterator[Piece]:
     atoms = [u for u in expr.atoms(*_KINKED) if u.has(x)]
     inner = [u for u in atoms if not any(v.has(x) for arg in u.args for v in arg.atoms(*_KINKED, Max, Min))]
     if not inner:
-        if not expr.is_polynomial(x):
-            raise AssumptionError(
-                f"exact integration needs a target that is a polynomial in {x}, or such with relu, abs, sign, max, min "
-                f"of polynomials; found {expr}"
-            )
-        yield Piece(lower, upper, expand(expr))
+        yield Piece(lower, upper, expand(expr) if expr.is_polynomial(x) else expr)
         return
     kinked = min(inner, key=str)
     argument = expand(kinked.args[0])
@@ -122,8 +162,8 @@ def _branch(kinked: Expr, argument: Expr, direction: int) -> Expr:
     return direction * argument if isinstance(kinked, Abs) else Integer(direction)
 
 
-def _joined(found: Sequence[Piece], x: Symbol) -> Iterator[Piece]:
-    """Join neighbours on which the polynomial is the same."""
+def _joined(found: Sequence[Piece]) -> Iterator[Piece]:
+    """Join neighbours on which the formula is the same."""
     start = found[0]
     for piece in found[1:]:
         if expand(piece.expr - start.expr) == 0:

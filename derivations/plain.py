@@ -40,18 +40,24 @@ class _Plain(StrPrinter):
         return self._bound[expr] if expr.level else expr.name
 
     def _print_Entry(self, expr: Entry) -> str:
-        inside = ",".join(self._print(u) for u in expr.indices)
+        texts = [self._print(u) for u in expr.indices]
         tensor, name = expr.tensor, expr.tensor.name
         if isinstance(tensor, Partial):
-            name = "/".join(
-                [
-                    f"d{len(tensor.wrt) if len(tensor.wrt) > 1 else ''}{tensor.of}",
-                    " ".join(f"d{t.name}" for t in tensor.wrt),
-                ]
-            )
-        elif name.startswith("dot_"):
+            return self._partial(tensor, texts)
+        inside = ",".join(texts)
+        if name.startswith("dot_"):
             name = f"d{name[4:]}/dt"
         return f"{name}[{inside}]" if inside else name
+
+    def _partial(self, tensor: Partial, texts: list[str]) -> str:
+        """Print d2R/(da[k] dw[q,l]), and df[i]/da[k] for an output, whose slots come last."""
+        below = []
+        for wrt in tensor.wrt:
+            slots, texts = texts[: len(wrt.dims)], texts[len(wrt.dims) :]
+            below.append(f"d{wrt.name}[{','.join(slots)}]" if slots else f"d{wrt.name}")
+        order = f"d{len(below)}" if len(below) > 1 else "d"
+        of = f"{tensor.of.partition('_')[0]}[{','.join(texts)}]" if texts else tensor.of
+        return f"{order}{of}/{below[0]}" if len(below) == 1 else f"{order}{of}/({' '.join(below)})"
 
     def _print_Delta(self, expr: Delta) -> str:
         return f"delta({self._print(expr.args[0])},{self._print(expr.args[1])})"

@@ -185,6 +185,11 @@ class GaussianProblem:
             out += pair_mean(first.term, second.term, first.variance, second.variance, overlap)
         return expand(_explicit(out))
 
+    def closed_form(self, name: str) -> tuple[Expr, tuple[Symbol, ...]]:
+        """Return K, M or T as a formula, and the symbols of its arguments in order."""
+        formula = {"K": self.kernel, "M": self.mean, "T": self.target_mean}[name]
+        return formula, self._slots[name]
+
     def apply_kernel(self, orders: Sequence[int], *arguments: Expr) -> Expr:
         """Return K or a derivative of it, in the form ``derivations.generic.bind`` asks for."""
         return _at(self.kernel, self._kernel_slots, orders, arguments)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Integer, Symbol, sympify
 
@@ -30,6 +30,9 @@ from derivations.generic import GenericFunction
 from derivations.indexed import Dim, Index, Tensor, isum
 from derivations.losses import Loss, loss
 from derivations.system import System
+
+if TYPE_CHECKING:
+    from derivations.teacher import Teacher
 
 __all__ = ["Block", "Problem", "d", "m", "n", "o"]
 
@@ -74,6 +77,8 @@ class Problem:
         Constants kappa >= 0 and lambda >= 0 of the risk; output scale s, a formula in m and d.
     depth : int
         Number of layers L >= 2 (two_layer: 2).
+    teacher : Teacher or None
+        The network whose outputs the targets are; None leaves them general.
     """
 
     kind: str = "two_layer"
@@ -89,6 +94,7 @@ class Problem:
     freeze: tuple[str, ...] = ()
     rate: tuple[tuple[str, Expr], ...] = ()
     depth: int = 2
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
@@ -208,6 +214,11 @@ class Problem:
     def leaf_values(self, x: Any, y: Any) -> Mapping[str, Any]:
         """Return what each data tensor of the system stands for, from arrays x (n, d) and y (n,) or (n, o)."""
         return {"x": x, "y": y}
+
+    @property
+    def moving(self) -> tuple[Tensor, ...]:
+        """Return the leaves beside the parameters that belong to a parameter point and not to the data: none."""
+        return ()
 
     @property
     def index_sentence(self) -> str:

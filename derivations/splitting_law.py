@@ -234,19 +234,42 @@ def splitting_law(problem: Problem) -> Statement:
 
 def _sentence(problem: Problem) -> str:
     q = "o" if problem.vector_output else "1"
-    more = ""
+    more, named = "", _frozen_inputs(problem)
+    if named is not None:
+        more += named
     if problem.scale.has(m):
         more += r" All output weights are multiplied by $s(m)/s(m+K-1)$, the quotient of the output scales."
     if problem.activation is not None and not problem.activation.is_smooth:
         more += r" No pre-activation of a sample may lie at a kink of $\sigma$."
-    return (
-        r"Split neuron $k$ into $K$ copies with output weights $\gamma_j a_k$, $\sum_{j=1}^{K} \gamma_j = 1$. "
-        r"The Hessian of the wide network is congruent to $H \oplus B$, and with $\rho = \operatorname{rank} V_k$ "
-        r"the inertia $(n_+, n_0, n_-)$ of $B$ is "
-        rf"$((K-1)\rho,\; (K-1)({q}-\rho),\; (K-1)\rho)$ plus that of $G \otimes U_k$ restricted to "
-        r"$\gamma^{\perp} \otimes \ker V_k^{\top}$, where $G = \operatorname{diag}(\gamma)|_{\gamma^{\perp}}$ has inertia "
-        r"$(\#\{\gamma_j > 0\} - 1,\; \#\{\gamma_j = 0\},\; \#\{\gamma_j < 0\})$." + more
+    split = r"Split neuron $k$ into $K$ copies with output weights $\gamma_j a_k$, $\sum_{j=1}^{K} \gamma_j = 1$. "
+    congruent = r"The Hessian of the wide network is congruent to $H \oplus B$"
+    form = (
+        r"$G = \operatorname{diag}(\gamma)|_{\gamma^{\perp}}$ has inertia "
+        r"$(\#\{\gamma_j > 0\} - 1,\; \#\{\gamma_j = 0\},\; \#\{\gamma_j < 0\})$."
     )
+    if not problem.block("a").trained:
+        return f"{split}{congruent} with $B = G \\otimes U_k$, where {form}{more}"
+    return (
+        rf"{split}{congruent}, and with $\rho = \operatorname{{rank}} V_k$ the inertia $(n_+, n_0, n_-)$ of $B$ is "
+        rf"$((K-1)\rho,\; (K-1)({q}-\rho),\; (K-1)\rho)$ plus that of $G \otimes U_k$ restricted to "
+        rf"$\gamma^{{\perp}} \otimes \ker V_k^{{\top}}$, where {form}{more}"
+    )
+
+
+def _frozen_inputs(problem: Problem) -> str | None:
+    """Return the sentence about frozen blocks of a neuron, None where all are trained."""
+    frozen = [b.name for b in problem.blocks if b.name in ("a", "w", "b") and not b.trained]
+    if not frozen:
+        return None
+    named = ", ".join(rf"${name}$" for name in frozen)
+    of_inputs = [name for name in frozen if name != "a"]
+    if not of_inputs:
+        return rf" Hessians are those in the trained parameters, without {named}."
+    if all(name in frozen for name in ("w", "b") if name == "w" or problem.input_bias):
+        left = r"there are no rows of $V_k$, $U_k$ left, so that $\rho = 0$"
+    else:
+        left = r"$V_k$, $U_k$ stand for their rows and columns of trained input weights"
+    return rf" Hessians are those in the trained parameters, without {named}: {left}."
 
 
 def _steps(problem: Problem) -> tuple[str, ...]:
@@ -261,6 +284,8 @@ def _steps(problem: Problem) -> tuple[str, ...]:
         if vector
         else r"At a critical point $V_k a_k = \nabla_{w_k} R = 0$, so $V_k = 0$ and $\rho = 0$ where $a_k \neq 0$."
     )
+    if not problem.block("a").trained:
+        critical = r"The output weights are frozen: $\varepsilon_j = 0$ and $\delta A = 0$, and $B$ is $G \otimes U_k$ on all $\zeta$."
     return (
         rf"Let $r_i = \partial R / \partial f_i$, $V_k = {s}\sum_{{i=1}}^{{n}} \sigma'(z_{{ik}})\, {outer}$ and "
         rf"$U_k = {s}\sum_{{i=1}}^{{n}} {pull}\, \sigma''(z_{{ik}})\, {x} {x}^{{\top}}${where}.",

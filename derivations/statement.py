@@ -6,6 +6,7 @@ True
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -47,6 +48,12 @@ class Statement:
     def proved(self) -> bool:
         """Whether the sentence is proved."""
         return self.status is Status.PROVED
+
+    def _repr_html_(self) -> str:
+        """Return the sentence with its status and the derivation as a list; mathematics stands between dollars."""
+        head = html.escape(f"{self.name} ({self.status}).")
+        steps = "".join(f"<li>{html.escape(step)}</li>" for step in self.steps)
+        return f"<p><b>{head}</b> {html.escape(self.statement)}</p>" + (f"<ul>{steps}</ul>" if steps else "")
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data: the residuals as text."""

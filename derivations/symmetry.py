@@ -11,17 +11,20 @@ that the activation does not have is refuted with a point.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from sympy import Expr, Integer, Rational, S, Symbol, exp, latex, simplify
 
 from derivations.activations import Activation, Z
-from derivations.canonical import residual
 from derivations.claim import Status
 from derivations.decide import Decision, identically_zero
-from derivations.generic import bind
+from derivations.diagonal_laws import diagonal_symmetries
+from derivations.diagonal_model import DiagonalProblem
+from derivations.formula_laws import formula_symmetries
+from derivations.formula_model import FormulaProblem
 from derivations.hidden_layer import HiddenLayer, hidden_layers
-from derivations.indexed import Delta, Index, Tensor, isum, replace_leaves
+from derivations.indexed import Delta, Index, Tensor, isum
+from derivations.invariance import Symmetry
+from derivations.mixing import mixings
 from derivations.neuron_map import Law, change_of, scaling_law, shift_law, sign_law
 from derivations.problem import Problem
 from derivations.statement import Statement
@@ -32,22 +35,6 @@ _Rules = Mapping[Tensor, Callable[..., Expr]]
 _LAMBDA, _TAU = Symbol("lambda", positive=True), Symbol("tau", real=True)
 
 
-@dataclass(frozen=True)
-class Symmetry(Statement):
-    """A symmetry, or the refutation of one.
-
-    Parameters
-    ----------
-    keeps_risk : bool or None
-        Whether the risk, weight decay included, is kept as well; None where the outputs are not shown to be kept.
-    moves : tuple of str
-        Names of the blocks that the map changes.
-    """
-
-    keeps_risk: bool | None = None
-    moves: tuple[str, ...] = ()
-
-
 def symmetries(problem: Problem) -> tuple[Symmetry, ...]:
     """Return what is known of the symmetries of ``problem``, layer by layer.
 
@@ -56,8 +43,12 @@ def symmetries(problem: Problem) -> tuple[Symmetry, ...]:
     Parameters
     ----------
     problem : Problem
-        Two-layer or deep; sizes stay symbolic.
+        A network, two-layer or deep, with symbolic sizes, a formula, or a diagonal network.
     """
+    if isinstance(problem, FormulaProblem):
+        return formula_symmetries(problem)
+    if isinstance(problem, DiagonalProblem):
+        return diagonal_symmetries(problem)
     found: list[Symmetry] = []
     for layer in hidden_layers(problem):
         found.append(_permutation(problem, layer))
@@ -65,7 +56,7 @@ def symmetries(problem: Problem) -> tuple[Symmetry, ...]:
             found.append(_sign(problem, layer, problem.activation))
             found.append(_scaling(problem, layer, problem.activation))
             found.extend(_shift(problem, layer, problem.activation))
-            found.extend(_mixing(problem, layer, problem.activation))
+            found.extend(_mixing(problem, layer))
     return tuple(found)
 
 
@@ -121,7 +112,6 @@ _SOURCES = {
     "sign of a neuron": "simsek2021",
     "scaling of a neuron": "kunin2021",
     "shift of a neuron": "kunin2021",
-    "mixing of neurons": "kunin2021",
 }
 
 
@@ -172,10 +162,10 @@ def _sign(problem: Problem, layer: HiddenLayer, activation: Activation) -> Symme
             rf"= {_term(layer, 's')}$.",
         )
         return _judge(problem, layer, name, rules, sign_law(sign), text, steps)
-    last = problem.blocks[-1]
     central = activation.affine_parity.sign == -1
-    if central and layer.number == len(hidden_layers(problem)) and problem.output_bias:
-        return _central(problem, layer, activation, rules, some, last.tensor)
+    absorbing = layer.absorbing(problem)
+    if central and absorbing is not None:
+        return _central(problem, layer, activation, rules, some, absorbing.tensor)
     if parity.name == "undecided":
         return _open(layer, name, r"Whether the activation is odd or even could not be decided.", parity.odd)
     text = (
@@ -184,7 +174,7 @@ def _sign(problem: Problem, layer: HiddenLayer, activation: Activation) -> Symme
     )
     if central:
         constant = latex(activation.affine_parity.constant)
-        text += rf" (It is odd up to a constant, $\sigma(z) + \sigma(-z) = {constant}$, which an output bias would absorb.)"
+        text += rf" (It is odd up to a constant, $\sigma(z) + \sigma(-z) = {constant}$, which a bias behind the layer would absorb.)"
     return Symmetry(layer.named(name), text, (), Status.REFUTED)
 
 
@@ -197,21 +187,21 @@ def _flip(layer: HiddenLayer, some: Index) -> dict[Tensor, Callable[..., Expr]]:
 def _central(
     problem: Problem, layer: HiddenLayer, activation: Activation, rules: _Rules, some: Index, bias: Tensor
 ) -> Symmetry:
-    """Return the sign map of an activation that is odd up to a constant, which the output bias takes up."""
-    constant = 2 * activation.value_at_zero
+    """Return the sign map of an activation that is odd up to a constant, which the bias behind the layer takes up."""
+    constant, scale = 2 * activation.value_at_zero, layer.gain(problem)
 
     def moved(*out: Expr) -> Expr:
         entry, _ = layer.entry(layer.outgoing, some)
         weight = layer.outgoing.tensor[
             tuple(some if u == some else v for u, v in _aligned(entry.indices, out, some))
         ]
-        return (bias[out] if out else bias()) + constant * problem.scale * weight
+        return (bias[out] if out else bias()) + constant * scale * weight
 
     everything = {**rules, **layer.scaled("out", some, S.NegativeOne), bias: moved}
     out, number = layer.tex["out"] % "s", latex(constant)
-    scale = "" if problem.scale == 1 else latex(problem.scale)
-    gain = rf"{'' if constant == 1 else number} {scale} {out}".strip()
-    letter = "c" if problem.kind == "two_layer" else rf"b^{{({problem.depth})}}"
+    factors = ["" if constant == 1 else number, "" if scale == 1 else latex(scale), out]
+    gain = " ".join(factor for factor in factors if factor)
+    letter = layer.absorbing_tex(problem)
     change = {"out": "-", "in": "-", "bias": "-"}
     text = (
         rf"The activation is odd up to a constant: for each neuron $s$ the map ${layer.neuron_tex('s')} \mapsto "
@@ -220,7 +210,7 @@ def _central(
     steps = (
         rf"$\sigma(-z) = {number} - \sigma(z)$ for all $z$.",
         rf"${_term(layer, 's')} \mapsto -{_term(layer, 's', '-' + layer.indexed_tex('z', 'is'))} = {_term(layer, 's')} - "
-        rf"{'' if constant == 1 else number + ' '}{out}$, and the output bias makes up for the constant.",
+        rf"{'' if constant == 1 else number + ' '}{out}$, and the bias behind the layer makes up for the constant.",
     )
     return _judge(
         problem, layer, "sign of a neuron", everything, sign_law(S.NegativeOne, constant), text, steps
@@ -334,46 +324,21 @@ def _shift(problem: Problem, layer: HiddenLayer, activation: Activation) -> list
     return []
 
 
-def _mixing(problem: Problem, layer: HiddenLayer, activation: Activation) -> list[Symmetry]:
-    """Return the general linear group of a layer without non-linearity, proved through its Lie algebra."""
-    if not identically_zero(activation.expr - Z, Z).proved:
-        return []
-    mix, _k, q = Tensor("M", (layer.width, layer.width)), Index("k", layer.width), Index("q", layer.width)
-    rules: dict[Tensor, Callable[..., Expr]] = {}
-    directions: dict[Tensor, Tensor] = {}
-    for role, block in layer.blocks.items():
-        directions[block.tensor] = Tensor(f"u_{block.name}", block.tensor.dims)
-
-        def turn(now: Expr, part: Callable[[Index], Expr], role: str = role) -> Expr:
-            return isum(-mix[q, now] * part(q) if role == "out" else mix[now, q] * part(q), q)
-
-        rules[directions[block.tensor]] = layer.rule(block, turn)
-    system, dots = problem.system.tangent([problem.output], directions)
-    formals = problem.system.formals(problem.output)
-    speed = replace_leaves(system.inline(dots[problem.output][formals]), rules)
-    found = {"outputs, first order in M": residual(bind(speed, {"sigma": _identity}))}
-    k_tex = layer.neuron_tex("k")
-    text = (
-        rf"The layer is linear: for every invertible $G$ the map ${k_tex} \mapsto \sum_q (G^{{-\top}}_{{kq}} "
-        rf"{layer.tex['out'] % 'q'}, G_{{kq}} {layer.tex['in'] % 'q'}{_mixed_bias(layer)})$ keeps every output."
-    )
-    if problem.weight_decay != 0:
-        text += r" With weight decay only the orthogonal $G$ keep the risk at every parameter."
-    steps = (
-        r"The product of the two weight matrices is $W_{\mathrm{out}} G^{-1} G W_{\mathrm{in}} = W_{\mathrm{out}} W_{\mathrm{in}}$.",
-        r"With $G = I + \varepsilon M$ the first order in $\varepsilon$ of every output vanishes for every $M$ and at every "
-        r"parameter; the flows of these maps generate the matrices of positive determinant, and one reflection "
-        r"(the sign of a neuron) the others.",
-    )
-    status = Status.PROVED if all(value == 0 for value in found.values()) else Status.UNDECIDED
-    moved = tuple(block.name for block in problem.blocks if block.tensor in directions)
-    keeps = problem.weight_decay == 0 if status is Status.PROVED else None
-    return [Symmetry(layer.named("mixing of neurons"), text, steps, status, found, "kunin2021", keeps, moved)]
-
-
-def _mixed_bias(layer: HiddenLayer) -> str:
-    return "" if layer.bias is None else rf", G_{{kq}} {layer.tex['bias'] % 'q'}"
-
-
-def _identity(orders: tuple[int, ...], z: Expr) -> Expr:
-    return z if orders[0] == 0 else S.One if orders[0] == 1 else S.Zero
+def _mixing(problem: Problem, layer: HiddenLayer) -> list[Symmetry]:
+    """Return the groups that mix neurons, proved through their Lie algebras."""
+    found = []
+    for mixing in mixings(problem, layer):
+        proved = all(value == 0 for value in mixing.residuals.values())
+        found.append(
+            Symmetry(
+                layer.named(mixing.name),
+                mixing.text,
+                mixing.steps,
+                Status.PROVED if proved else Status.UNDECIDED,
+                mixing.residuals,
+                "kunin2021",
+                problem.weight_decay == 0 if proved else None,
+                mixing.moves,
+            )
+        )
+    return found

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sympy import Add, DiracDelta, Expr, Integer, Mul, Symbol, exp, factor, factor_terms
 
 from derivations.activations import Z
+from derivations.almost_everywhere import has_jump
 from derivations.derivation import Derivation, Equation
 from derivations.functions import sigmoid, step
 from derivations.generic import GenericFunction, bind
@@ -56,18 +57,28 @@ def multiplied_out(expr: Expr) -> Expr:
 
 
 def bound_loss(problem: Problem, expr: Expr, *, only_constant: bool = False) -> Expr:
-    """Put in the concrete loss where there is one; with ``only_constant`` just derivatives free of f and y."""
-    loss = problem.loss
-    if loss is None:
-        return expr
-    if not only_constant:
-        return bind(expr, {"ell": loss.apply})
+    """Put in the concrete loss where there is one; with ``only_constant`` just derivatives free of f and y.
 
-    def known(orders: tuple[int, ...], *arguments: Expr) -> Expr:
-        value = loss.derivative(*orders)
-        return value if value.is_number else GenericFunction("ell", orders, *arguments)
+    Derivatives of sigma that are 0 (the second one of relu, almost everywhere) are put in as well: their terms vanish.
+    """
+    rules: dict[str, Callable[..., Expr]] = {}
+    sigma, loss = problem.activation, problem.loss
+    if sigma is not None:
+        orders = {f.orders for f in expr.atoms(GenericFunction) if f.name == "sigma" and f.orders != (0,)}
+        if any(sigma.derivative(*u) == 0 for u in orders):
+            rules["sigma"] = lambda u, z: (
+                Integer(0) if sigma.derivative(*u) == 0 else GenericFunction("sigma", u, z)
+            )
+    if loss is not None:
+        rules["ell"] = loss.apply
 
-    return bind(expr, {"ell": known})
+        def known(orders: tuple[int, ...], *arguments: Expr) -> Expr:
+            value = loss.derivative(*orders)
+            return value if value.is_number else GenericFunction("ell", orders, *arguments)
+
+        if only_constant:
+            rules["ell"] = known
+    return bind(expr, rules) if rules else expr
 
 
 def assemble(
@@ -88,6 +99,9 @@ def assemble(
     if defined:
         where = [*_definitions(problem, [e.rhs for e in (*equations, *extra)]), *extra]
     used = [side for e in (*equations, *where) for side in (e.lhs, e.rhs)]
+    targets, told = _targets(problem, used)
+    where, notes = [*targets, *where], (*notes, *told)
+    used += [e.rhs for e in targets]
     where += _functions(problem, used)
     hide = ("d",) if problem.kind == "two_layer" else ()
     found = Derivation(
@@ -107,9 +121,22 @@ def _definitions(problem: Problem, roots: Sequence[Expr]) -> list[Equation]:
     return found[::-1]
 
 
+def _targets(problem: Problem, used: Sequence[Expr]) -> tuple[list[Equation], list[str]]:
+    """Return what the targets stand for where a teacher gives them and they are used, and the sentence on it."""
+    teacher = problem.teacher
+    if teacher is None or not any(e.tensor == problem.y for side in used for e in entries(side)):
+        return [], []
+    found = [Equation(entry(u.tensor, u.indices), u.expr) for u in teacher.definitions(problem)]
+    return found, [teacher.note()]
+
+
 def _functions(problem: Problem, used: Sequence[Expr]) -> list[Equation]:
     generic = {f for side in used for f in side.atoms(GenericFunction)}
     out = []
+    if any(f.name == "phi" for f in generic) and problem.teacher and problem.teacher.activation:
+        out.append(
+            Equation(GenericFunction("phi", (0,), Z), _shortest(problem.teacher.activation.derivative(0)))
+        )
     if problem.activation is not None:
         for order in sorted({f.orders[0] for f in generic if f.name == "sigma"}):
             value = _shortest(problem.activation.derivative(order))
@@ -157,6 +184,12 @@ def _conventions(problem: Problem, used: Sequence[Expr]) -> list[str]:
         if any(c not in (0, 1) for c in (s.args[1] for s in problem.activation.derivative(1).atoms(step))):
             out.append(
                 rf"$\operatorname{{step}}_{{{value}}}(z)$ is 0 for $z < 0$, 1 for $z > 0$ and ${value}$ for $z = 0$."
+            )
+    if problem.loss is not None and problem.loss.has_kink:
+        differentiated = {e.tensor.name for side in used for e in entries(side)} & {"r", "e"}
+        if differentiated or any(has_jump(side) for side in used):
+            out.append(
+                "The loss has a kink: its derivative is $0$ there, and second derivatives are meant almost everywhere."
             )
     return out
 

@@ -19,12 +19,17 @@ author = "The workbench developers"
 copyright = f"2026, {author}"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# myst_nb reads Markdown as well, by myst_parser.
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+nb_execution_mode = "off"  # notebooks are stored with their outputs, which the tests compare
+nb_render_markdown_format = "myst"  # tables and formulas in outputs
 html_theme = "furo"
 html_title = project
 html_math_renderer = "mathml"
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
@@ -41,17 +46,32 @@ napoleon_preprocess_types = True
 napoleon_type_aliases = {"Status": "derivations.claim.Status"}  # numerics.flow has another one
 
 
+def plainer(source: str) -> str:
+    """Write a formula in the LaTeX that docutils reads: braces everywhere, indices apart from accents, no synonyms."""
+    source = re.sub(r"\\([dt]?frac)\s*([0-9A-Za-z])\s*([0-9A-Za-z])", r"\\\1{\2}{\3}", source)
+    accents = r"(\\(?:dot|hat|bar|tilde|vec)(?:\s*\{[^{}]*\}|\s+[A-Za-z]|\s*\\[A-Za-z]+))(?=\s*[_^])"
+    source = re.sub(accents, r"\1{}", source)
+    for known, synonym in ((r"\ldots", "dots"), (r"\Longleftrightarrow", "iff"), ("", "textstyle")):
+        source = re.sub(rf"\\{synonym}(?![A-Za-z])", lambda _, known=known: known, source)
+    return source
+
+
 def mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
     """Translate one formula; what docutils cannot translate is shown as the LaTeX it is."""
     from docutils import nodes  # here, so that this file can be read where Sphinx is not installed
     from docutils.utils.math import MathError
     from docutils.utils.math.latex2mathml import tex2mathml
 
-    source = node.astext()
+    source = plainer(node.astext())
     if as_block and "&" in source and r"\begin{" not in source:
         source = rf"\begin{{aligned}}{source}\end{{aligned}}"
     try:
-        return tex2mathml(source, as_block=as_block)
+        found = tex2mathml(source, as_block=as_block)
+        if r"\left" not in source:  # fences keep the size of a letter
+            found = re.sub(
+                r'<mo(?: class="mathopen")?>([⟨⟩‖|{}])</mo>', r'<mo stretchy="false">\1</mo>', found
+            )
+        return found
     except MathError:
         element = nodes.literal_block(source, source) if as_block else nodes.literal(source, source)
         text = element.astext().replace("&", "&amp;").replace("<", "&lt;")

@@ -9,26 +9,24 @@ from __future__ import annotations
 import linecache
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from sympy import Expr
 from torch import Tensor as TorchTensor
 
-from derivations.indexed import Index, Tensor
+from derivations.indexed import Index
 from derivations.problem import Problem
 from derivations.system import System
+from numerics.accelerate import Options, accelerated
+from numerics.compiled_view import as_dict, as_html
 from numerics.emit_batches import Batches, Function, watched
 from numerics.emit_nodes import Plan
-from numerics.emit_results import Group
-from numerics.lowering import Lowered, lower
+from numerics.generated import Items, generated, generated_extra
+from numerics.lowering import Lowered
 
 __all__ = ["CompiledSystem", "compile_system"]
-
-Outputs = dict[str, tuple[Expr, Sequence[Index]]]
-Items = tuple[tuple[str, Expr, tuple[Index, ...]], ...]
 
 
 def _executable(lowered: Lowered) -> dict[str, Callable[..., Any]]:
@@ -51,6 +49,8 @@ class CompiledSystem:
         Data, (n, d) and (n,) or (n, o); they fix dtype and device.
     sizes : mapping
         Values of the width symbols: ``{"m": 3}`` or ``{"m1": 4, "m2": 3}``.
+    options : Options, optional
+        ``torch.compile``, CUDA graphs, a memory budget.
 
     Attributes
     ----------
@@ -60,7 +60,14 @@ class CompiledSystem:
     Every method takes theta of shape (P,) or (B, P) and returns results with the same leading axes.
     """
 
-    def __init__(self, problem: Problem, x: TorchTensor, y: TorchTensor, sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        x: TorchTensor,
+        y: TorchTensor,
+        sizes: Mapping[str, int],
+        options: Options | None = None,
+    ) -> None:
         if problem.activation is None or problem.loss is None:
             raise ValueError(
                 "compiling needs a concrete activation and loss; this problem keeps one of them general"
@@ -84,7 +91,9 @@ class CompiledSystem:
             self.layout.append((block.name, shape, slice(start, start + length)))
             start += length
         self.P = start
-        self._batches = Batches(self.P, self.sizes, x)
+        self.options = options or Options()
+        self.options.check(x.device)
+        self._batches = Batches(self.P, self.sizes, x, self.options)
         self._functions: dict[tuple[str, str], Function] = {}
 
     # -- parameters ----------------------------------------------------------------------------------------------
@@ -156,6 +165,19 @@ class CompiledSystem:
         """Hessian-vector product H v without the Hessian, shape (..., P)."""
         return self._run("hvp", theta, v)[0]
 
+    def jacobian(self, theta: TorchTensor) -> TorchTensor:
+        """Jacobian of the outputs in all parameters, shape (..., n, P) or (..., n, o, P)."""
+        parts = self._run("jacobian", theta)
+        lead = theta.ndim - 1 + self.y.ndim
+        return torch.cat([u.reshape(*u.shape[:lead], -1) for u in parts], -1)
+
+    def ntk(self, theta: TorchTensor) -> TorchTensor:
+        """Tangent kernel of the trained blocks, each with its rate, without the Jacobian.
+
+        Shape (..., n, n), or (..., n, o, n, o); the outputs move by minus kernel times residual weights along the flow.
+        """
+        return self._run("ntk", theta)[0]
+
     @cached_property
     def rates(self) -> TorchTensor:
         """Rate of each flat parameter in the flow d theta/dt = - rate * grad R; 0 for frozen blocks."""
@@ -182,11 +204,28 @@ class CompiledSystem:
         return dict(zip(outputs, results, strict=True))
 
     @property
+    def not_finite(self) -> str:
+        """What a result that is not finite means."""
+        return "the Hessian holds numbers that are not finite: the point has overflowed"
+
+    @property
     def source(self) -> str:
         """Generated PyTorch source at one point: every function compiled so far, gradient and Hessian at least."""
         for what in ("value_gradient", "hessian"):
             self._function(what, "one")
         return "\n\n".join(f.source for (_, plan), f in self._functions.items() if plan == "one")
+
+    @property
+    def derived_from(self) -> Problem:
+        """The problem that was compiled."""
+        return self.problem
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return sizes, parameters, outputs and the generated source."""
+        return as_dict(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     # -- internals -----------------------------------------------------------------------------------------------
 
@@ -218,21 +257,31 @@ class CompiledSystem:
     def _function(self, what: str, plan: str) -> Function:
         found = self._functions.get((what, plan))
         if found is None:
-            found = self._ready(_lowered(self.problem, what, self._batches.plans[plan]))
+            found = self._ready(plan, partial(generated, self.problem, what), self.options)
             self._functions[what, plan] = found
         return found
 
     def _extra(self, system: System, items: Items, plan: str) -> Function:
-        return self._ready(_lowered_extra(self.problem, system, items, self._batches.plans[plan]))
+        return self._ready(plan, partial(generated_extra, self.problem, system, items))
 
-    def _ready(self, lowered: Lowered) -> Function:
+    def _leaf_values(self) -> Mapping[str, Any]:
+        """Return what each data tensor of the problem stands for."""
+        return self.problem.leaf_values(self.x, self.y)
+
+    def _ready(
+        self,
+        plan: str,
+        lower: Callable[[Plan], Lowered],
+        options: Options = Options(),  # noqa: B008
+    ) -> Function:
         """Bind data and sizes, and compute what depends on them alone."""
+        lowered, block = self._batches.fitted(self._batches.plans[plan], lower)
         missing = [name for name in lowered.sizes if name not in self.sizes]
         if missing:
             raise ValueError(
                 f"no number is known for {', '.join(missing)}; known are {', '.join(self.sizes)}: substitute the rest"
             )
-        data = self.problem.leaf_values(self.x, self.y)
+        data = self._leaf_values()
         unknown = [name for name in lowered.data if name not in data]
         if unknown:
             known = [*(name for name, _, _ in self.layout), *data]
@@ -243,67 +292,13 @@ class CompiledSystem:
         tensors = [data[name] for name in lowered.data]
         sizes = [self.sizes[name] for name in lowered.sizes]
         prepared = functions[f"{lowered.name}_data"](*tensors, *sizes, self.x)
-        rows = (self._batches.rows,) if lowered.plan.blocked else ()
-        bound = (*tensors, *prepared, *sizes, *rows)
-        return Function(functions[lowered.name], lowered, bound, self._batches.piece(lowered))
-
-
-@lru_cache(maxsize=256)
-def _lowered(problem: Problem, what: str, plan: Plan) -> Lowered:
-    # The source holds for every size and data set of a plan, so studies of one architecture share it.
-    general = replace(problem, activation=None, loss=None, freeze=(), rate=())
-    system, outputs, batched = _derived(general, what)
-    names = [block.name for block in problem.blocks]
-    flat: dict[str, Sequence[Tensor]] = {"theta": problem.parameters}
-    groups: dict[str, Group] = {}
-    if what == "hvp":
-        flat["v"] = list(problem.directions.values())
-        groups["hvp"] = [f"hvp_{name}" for name in names]
-    if "gradient" in what:
-        groups["gradient"] = [f"grad_{name}" for name in names]
-    if "hessian" in what:
-        groups["hessian"] = [
-            [f"hess_{row}_{column}" for column in names[position:]] for position, row in enumerate(names)
-        ]
-    return lower(what, system, outputs, batched, problem.functions, plan, flat, groups)
-
-
-@lru_cache(maxsize=256)
-def _lowered_extra(problem: Problem, system: System, items: Items, plan: Plan) -> Lowered:
-    outputs = {name: (expr, indices) for name, expr, indices in items}
-    flat = {"theta": problem.parameters}
-    return lower("extra", system, outputs, problem.parameters, problem.functions, plan, flat)
-
-
-@lru_cache(maxsize=256)
-def _derived(problem: Problem, what: str) -> tuple[System, Outputs, list[Tensor]]:
-    """One derivation for each architecture: activation and loss are still general."""
-    outputs: Outputs = {}
-    system = problem.derived
-    if what.startswith("value"):
-        outputs["R"] = (problem.risk(), ())
-    if what == "outputs":
-        formals = system.formals(problem.output)
-        outputs["f"] = (problem.output[formals], formals)
-    if "gradient" in what:
-        for name, tensor in problem.gradient.items():
-            formals = problem.block(name).indices
-            outputs[f"grad_{name}"] = (tensor[formals] if formals else tensor(), formals)
-    if what == "hvp":
-        system, products = problem.hessian_vector
-        for name, tensor in products.items():
-            formals = problem.block(name).indices
-            outputs[f"hvp_{name}"] = (tensor[formals] if formals else tensor(), formals)
-    if "hessian" in what:
-        names = [block.name for block in problem.blocks]
-        for position, row in enumerate(names):
-            for column in names[position:]:
-                expr, rows, columns = problem.hessian_block(row, column)
-                outputs[f"hess_{row}_{column}"] = (expr, (*rows, *columns))
-    batched: list[Tensor] = list(problem.parameters)
-    if what == "hvp":
-        batched += list(problem.directions.values())
-    return system, outputs, batched
+        bound = (*tensors, *prepared, *sizes, *([block] if lowered.plan.blocked else []))
+        call = functions[lowered.name]
+        if "watched" not in plan:
+            call = accelerated(
+                call, options, len(lowered.arguments) - len(lowered.data), lowered.plan.blocked
+            )
+        return Function(call, lowered, bound, self._batches.piece(lowered))
 
 
 def _check_data(problem: Problem, x: TorchTensor, y: TorchTensor) -> None:
@@ -329,6 +324,9 @@ def compile_system(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float64,
+    torch_compile: bool = False,
+    cuda_graphs: bool = False,
+    memory_budget: int | None = None,
 ) -> CompiledSystem:
     """Compile ``problem`` at the given data and width(s).
 
@@ -342,11 +340,16 @@ def compile_system(
         Width m, or the hidden widths of a deep network.
     device, dtype
         Where and in what precision everything is computed; nothing is moved silently.
+    torch_compile, cuda_graphs, memory_budget
+        As for ``numerics.accelerate.Options``.
 
     Raises
     ------
     ValueError
-        If a shape, a width or a number of widths does not fit the problem, or a number is not finite.
+        If a shape, a width or a number of widths does not fit the problem, or a number is not finite; for CUDA graphs
+        elsewhere than on CUDA, or a memory budget that does not hold what one point needs.
+    RuntimeError
+        If torch.compile has no compiler here, or fails.
     """
     widths = [width] if isinstance(width, int) else list(width)
     names = [str(s) for s in problem.hidden_dims]
@@ -355,4 +358,5 @@ def compile_system(
     if any(number < 1 for number in widths):
         raise ValueError(f"widths are {widths}; every width is at least 1")
     data = [torch.as_tensor(u, dtype=dtype, device=device) for u in (x, y)]
-    return CompiledSystem(problem, data[0], data[1], dict(zip(names, widths, strict=True)))
+    options = Options(torch_compile, cuda_graphs, memory_budget)
+    return CompiledSystem(problem, data[0], data[1], dict(zip(names, widths, strict=True)), options)

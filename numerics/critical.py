@@ -6,8 +6,13 @@ Two iterations share one batched eigendecomposition of the derived Hessian H = Q
   which decreases |g| and is attracted by critical points of every index;
 * ``descent``: modified Newton, step :math:`-\sum_j q_j q_j^T g/(|\lambda_j| + \mu)`, which decreases R.
 
+* ``following``, for saddles of a wanted index: the step of ``descent``, uphill along the eigenvectors of the lowest
+  eigenvalues, as many as the index, and downhill along the others.
+
 Rows that grow beyond ``max_norm`` while the gradient vanishes are runs to infinity, never points.  Rows that end at
-a positive local minimum of |g| are unconverged and counted.
+a positive local minimum of |g| are unconverged and counted.  Known points can be *deflated*: the gradient is multiplied by
+:math:`M(\theta) = 1 + \sum_k \lVert\theta - \theta_k\rVert^{-2}`, whose poles are stronger than the zeros of g, so that no
+row ends there again; Newton's step for M g is the plain step times a number (Farrell, Birkisson, Funke 2015).
 """
 
 from __future__ import annotations
@@ -27,20 +32,35 @@ from numerics.tolerances import (
     ZERO_EIGENVALUE,
 )
 
-__all__ = ["SearchResult", "find_critical_points", "polish", "starts"]
+__all__ = [
+    "SearchResult",
+    "find_critical_points",
+    "polish",
+    "settle",
+    "starts",
+    "starts_around",
+    "trained",
+]
 
 #: Starts are drawn at these scales in turn: near zero, of order one, and in the saturated range.
 SCALES = (0.3, 1.0, 3.0)
+#: And next to known points at these.
+NEAR = (0.1, 0.3, 1.0)
+#: Newton steps that settle a point, and the length from which on they do; at a regular point it is 1e-14 after polishing.
+SETTLING, SETTLED = 60, 1e-11
+#: Longest step on the way to a saddle of a wanted index, relative to 1 + |theta|.
+FOLLOWING_STEP = 0.2
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Converged points (K, P) with their gradient norms, and how the other starts ended."""
+    """Converged points (K, P) with their gradient norms, how the other starts ended, and the runs to infinity (E, P)."""
 
     theta: Tensor
     gradient_norm: Tensor
     runs_to_infinity: int
     unconverged: int
+    escaped: Tensor
 
 
 def starts(system: CompiledSystem, count: int, seed: int) -> Tensor:
@@ -51,6 +71,17 @@ def starts(system: CompiledSystem, count: int, seed: int) -> Tensor:
     return (draws * scale[:, None]).to(dtype=system.dtype, device=system.device)
 
 
+def starts_around(system: CompiledSystem, points: Tensor, count: int, seed: int) -> Tensor:
+    """Return (count, P) starts next to points (K, P) in turn, in the trained parameters, at three distances."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randn(count, system.P, generator=generator, dtype=torch.float64).to(points)
+    turn = torch.arange(count, device=points.device)
+    scale = torch.tensor(NEAR, dtype=points.dtype, device=points.device)[(turn // len(points)) % len(NEAR)]
+    out, free = points[turn % len(points)].clone(), trained(system)
+    out[:, free] += scale[:, None] * draws[:, free]
+    return out
+
+
 def find_critical_points(
     system: CompiledSystem,
     theta0: Tensor,
@@ -58,9 +89,13 @@ def find_critical_points(
     tolerance: float = NEWTON_GRADIENT,
     max_norm: float = LARGEST_PARAMETER,
     max_steps: int = 300,
+    index: int | None = None,
+    known: Tensor | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SearchResult:
     """Search from every row of ``theta0`` (B, P); odd rows by ``descent``, even rows by ``stationary``.
+
+    Frozen blocks stay at the values of the starts.
 
     Parameters
     ----------
@@ -68,23 +103,29 @@ def find_critical_points(
         A row has converged when the largest gradient entry is below ``tolerance`` times max(1, largest Hessian entry)
         and the Newton step from there is short: a gradient that dies out on the way to infinity is no critical point.
     max_norm : float
-        Largest entry of theta a point may have; saturated networks have tiny gradients and wrong inertia beyond.
+        Largest entry of theta a trained parameter may have; saturated networks have tiny gradients and wrong inertia beyond.
+    index : int, optional
+        Odd rows go by ``following`` to saddles with so many negative eigenvalues; they may end at others.
+    known : Tensor, optional
+        Points (K, P) that are deflated; all rows then go by ``stationary``.
     progress : callable, optional
         Called with the fraction of finished rows.
 
     Raises
     ------
     ValueError
-        If a block is frozen.
+        If every block is frozen, or the index is larger than the number of trained parameters.
     """
-    frozen = [block.name for block in system.problem.blocks if not block.trained]
-    if frozen:
-        raise ValueError(
-            f"blocks {', '.join(frozen)} are frozen; the search moves every block, leave freeze empty"
-        )
+    free = trained(system)
+    if free.numel() == 0:
+        raise ValueError("every block is frozen; the search needs a trained block")
+    if index is not None and not 0 <= index <= free.numel():
+        raise ValueError(f"index {index}: accepted are 0 to {free.numel()}, the number of trained parameters")
     theta = theta0.clone()
     count = theta.shape[0]
     descends = torch.arange(count, device=theta.device) % 2 == 1
+    if known is not None:
+        descends[:] = False
     mu = torch.full((count,), 1e-2, dtype=theta.dtype, device=theta.device)
     state = torch.zeros(
         count, dtype=torch.long, device=theta.device
@@ -98,14 +139,14 @@ def find_critical_points(
         if rows.numel() == 0:
             break
         point = theta[rows]
-        value, gradient, hessian = system.value_gradient_hessian(point)
+        value, gradient, hessian = _restricted(system.value_gradient_hessian(point), free)
         size = gradient.abs().amax(dim=1)
         norms[rows] = size
         done = size <= tolerance * hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
         if bool(done.any()):
             step_size = _newton_step(gradient[done], hessian[done]).abs().amax(dim=1)
             done[done.clone()] = step_size <= NEWTON_STEP
-        large = point.abs().amax(dim=1) > max_norm
+        large = point[:, free].abs().amax(dim=1) > max_norm
         broken = ~torch.isfinite(size) | ~torch.isfinite(value)
         state[rows[done & ~large]] = 1
         state[rows[large]] = 2
@@ -119,22 +160,42 @@ def find_critical_points(
         down = descends[rows]
         # Near a critical point both iterations are the full Newton step, so a descent ends quadratically as well.
         close = size[go] < 1e-5
+        modified = 1 / (eigenvalues.abs() + mu[rows][:, None])
+        if index is not None:
+            modified[:, :index] *= -1
         weight = torch.where(
             (down & ~close)[:, None],
-            1 / (eigenvalues.abs() + mu[rows][:, None]),
+            modified,
             eigenvalues / (eigenvalues**2 + (mu[rows] * size[go].clamp(max=1.0))[:, None].square() + 1e-30),
         )
-        trial = point - torch.einsum("bij,bj->bi", vectors, weight * projected)
+        move = -torch.einsum("bij,bj->bi", vectors, weight * projected)
+        factor, factor_slope = _deflation(point[:, free], None if known is None else known[:, free])
+        if known is not None:
+            damping = 1 - (factor_slope * move).sum(dim=1)
+            move = move / torch.where(damping.abs() < 0.05, 0.05 * damping.sign() + 1e-30, damping)[:, None]
+        if index is not None:
+            # Nothing decreases on the way to a saddle of higher index; a bounded step takes the place of a merit.
+            longest = FOLLOWING_STEP * (1 + point[:, free].norm(dim=1))
+            shorter = (longest / move.norm(dim=1).clamp(min=1e-300)).clamp(max=1.0)
+            move = torch.where((down & ~close)[:, None], move * shorter[:, None], move)
+        trial = point.clone()
+        trial[:, free] += move
         new_value, new_gradient = system.value_gradient(trial)
+        new_gradient = new_gradient[:, free]
+        new_factor, _ = _deflation(trial[:, free], None if known is None else known[:, free])
         better = torch.where(
             down & ~close,
-            new_value < value,
-            new_gradient.square().sum(dim=1) < gradient.square().sum(dim=1),
+            new_value < value if index is None else torch.isfinite(new_value),
+            (new_factor**2 * new_gradient.square().sum(dim=1)) < factor**2 * gradient.square().sum(dim=1),
         )
         # Next to an ill-conditioned point a good Newton step can raise the gradient; what must shrink is the next step
         # (Deuflhard's natural monotonicity test).
         scaled = weight * torch.einsum("bij,bi->bj", vectors, new_gradient)
-        better |= close & (scaled.square().sum(dim=1) < 0.25 * (weight * projected).square().sum(dim=1))
+        better |= (
+            close
+            & (known is None)
+            & (scaled.square().sum(dim=1) < 0.25 * (weight * projected).square().sum(dim=1))
+        )
         theta[rows[better]] = trial[better]
         mu[rows] = torch.where(better, mu[rows] / 3, mu[rows] * 4).clamp(1e-12, 1e8)
         rejected[rows] = torch.where(better, 0, rejected[rows] + 1)
@@ -143,8 +204,37 @@ def find_critical_points(
     if progress is not None:
         progress(1.0)
     return SearchResult(
-        theta[converged], norms[converged], int((state == 2).sum()), int(((state == 3) | (state == 0)).sum())
+        theta[converged],
+        norms[converged],
+        int((state == 2).sum()),
+        int(((state == 3) | (state == 0)).sum()),
+        theta[state == 2],
     )
+
+
+def trained(system: CompiledSystem) -> Tensor:
+    """Return the places of the trained parameters in theta, ascending."""
+    spans = zip(system.problem.blocks, system.layout, strict=True)
+    places = [torch.arange(where.start, where.stop) for block, (_, _, where) in spans if block.trained]
+    return torch.cat(places or [torch.zeros(0, dtype=torch.long)]).to(system.device)
+
+
+def _restricted(found: tuple[Tensor, Tensor, Tensor], free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut gradient and Hessian to the trained parameters."""
+    value, gradient, hessian = found
+    if len(free) == gradient.shape[-1]:
+        return found
+    return value, gradient[..., free], hessian[..., free, :][..., free]
+
+
+def _deflation(theta: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return M (B,) and the gradient of log M (B, P)."""
+    if known is None or len(known) == 0:
+        return torch.ones_like(theta[:, 0]), torch.zeros_like(theta)
+    apart = theta[:, None, :] - known
+    weight = 1 / apart.square().sum(dim=2).clamp(min=1e-24)
+    factor = 1 + weight.sum(dim=1)
+    return factor, -2 * (weight.square()[..., None] * apart).sum(dim=1) / factor[:, None]
 
 
 def _newton_step(gradient: Tensor, hessian: Tensor, rtol: float = ZERO_EIGENVALUE) -> Tensor:
@@ -161,15 +251,17 @@ def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tenso
     Deuflhard, Newton Methods for Nonlinear Problems, section 2.1); the point with the lowest gradient is returned.
     """
     best = point = theta.clone()
-    gradient = system.gradient(point)
+    free = trained(system)
+    gradient = system.gradient(point)[..., free]
     size = gradient.abs().amax(dim=-1)
     going = torch.ones_like(size, dtype=torch.bool)
     # Two last steps with a finer cut reach along directions that are flat, but not to rounding.
     for rtol in [ZERO_EIGENVALUE] * steps + [FINE_ZERO_EIGENVALUE] * 2:
-        hessian = system.hessian(point)
+        hessian = system.hessian(point)[..., free, :][..., free]
         step = _newton_step(gradient, hessian, rtol)
-        trial = point - step
-        new_gradient = system.gradient(trial)
+        trial = point.clone()
+        trial[..., free] -= step
+        new_gradient = system.gradient(trial)[..., free]
         new_size = new_gradient.abs().amax(dim=-1)
         natural = _newton_step(new_gradient, hessian, rtol).norm(dim=-1) <= 0.5 * step.norm(dim=-1)
         going &= natural | (new_size < size)
@@ -179,3 +271,22 @@ def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tenso
         best = torch.where(better[..., None], trial, best)
         size = torch.where(better, new_size, size)
     return best, size
+
+
+def settle(system: CompiledSystem, theta: Tensor) -> Tensor:
+    """Take Newton steps at polished points (B, P) until the steps are short, not the gradient.
+
+    Next to a critical point where the Hessian vanishes in some direction the gradient is at rounding level far from the point, and
+    Newton's method approaches it by a constant factor only.  Without this every end of a search would be another point, with tiny
+    eigenvalues of some sign.
+    """
+    free, point = trained(system), theta.clone()
+    for _ in range(SETTLING):
+        _, gradient, hessian = _restricted(system.value_gradient_hessian(point), free)
+        step = _newton_step(gradient, hessian, FINE_ZERO_EIGENVALUE)
+        length = step.abs().amax(dim=1)
+        going = (length > SETTLED) & (length <= NEWTON_STEP) & torch.isfinite(length)
+        if not bool(going.any()):
+            break
+        point[:, free] -= torch.where(going[:, None], step, 0.0)
+    return point

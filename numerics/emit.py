@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from numerics.emit_nodes import SAMPLES, Node, Plan
+from numerics.emit_product import product
 from numerics.emit_results import Group, Output, head, results
 from numerics.emit_statement import Statement, statements
 from numerics.emit_writer import Writer, is_one_call
@@ -40,6 +41,8 @@ class Lowered:
         Dimensions and constants whose numbers are arguments.
     work : frozenset of tuple of str
         Dimensions of the arrays met on the way that depend on the point.
+    held : tuple of tuple of str
+        Dimensions of every array of a point, those that exist inside a statement included.
     plan : Plan
         The plan in force: samples are not swept in blocks where one sweep does not do.
     """
@@ -50,6 +53,7 @@ class Lowered:
     data: tuple[str, ...]
     sizes: tuple[str, ...]
     work: frozenset[tuple[str, ...]]
+    held: tuple[tuple[str, ...], ...]
     plan: Plan
 
 
@@ -113,7 +117,29 @@ def emit(
     prepared = prepared.replace("(*)", f"({', '.join([*data, *sizes, 'like'])})")
     source = f"{prepared}\n\ndef {name}({main}):\n    " + "\n    ".join([note, *lines]) + "\n"
     work = frozenset(u.dims for u in needed if u.batched)
-    return Lowered(source, name, tuple(arguments), data, sizes, work, plan)
+    return Lowered(source, name, tuple(arguments), data, sizes, work, _held(writer, needed, outputs), plan)
+
+
+def _held(
+    writer: Writer, nodes: Sequence[Node], outputs: Mapping[str, Output]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the dimensions of all arrays that depend on the point, leaves excepted, in a canonical order.
+
+    The operands of a product of matrices may be copied in another order of axes, and results are copied once when
+    they are put together.
+    """
+    found = [o.dims for o in outputs.values()]
+    for node in nodes:
+        if node.op == "leaf":
+            continue
+        if node.batched or writer.plan.blocked:
+            found.append(node.dims)
+        if node.op == "contract":
+            kind = product(writer, node).kind
+            dims = {a: dim for u, axes in node.args for a, dim in zip(axes, u.dims, strict=True)}
+            copies = [tuple(dims.values())] if kind == "entries" else [u.dims for u, _ in node.args]
+            found += copies if kind in ("entries", "mm", "mv", "bmm") else []
+    return tuple(sorted(found))
 
 
 def _axis_note(plan: Plan) -> str:

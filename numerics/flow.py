@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from numerics.controller import Controller
+from numerics.events import Crossing, Event
 from numerics.flow_result import FlowError, FlowResult, Status
-from numerics.flow_run import FlowRun
+from numerics.flow_run import Checkpoint, FlowRun
+from numerics.flow_verdict import Limits
 from numerics.integrator_order import OrderMeasurement, measured_order
 from numerics.steppers import METHODS, JacobianFunction, Method, RateFunction
 
-__all__ = ["FlowError", "FlowResult", "OrderMeasurement", "Status", "integrate", "measured_order"]
+__all__ = [
+    "Crossing",
+    "Event",
+    "FlowError",
+    "FlowResult",
+    "OrderMeasurement",
+    "Status",
+    "integrate",
+    "measured_order",
+]
 
-AUTO_RODAS4_PARAMETERS = 64
-"""Largest P for which ``method="auto"`` prefers rodas4: beyond, the P^3 factorisation is the larger cost."""
+STIFF_PARAMETERS = 512
+"""Largest P for which ``method="auto"`` hands stiff trajectories to rodas4: beyond, the P^3 factorisation counts."""
 
 
 @torch.no_grad()
@@ -42,7 +52,9 @@ def integrate(
     max_steps: int = 100_000,
     first_step: float | None = None,
     energy: Callable[[Tensor], Tensor] | None = None,
+    events: Sequence[Event] = (),
     progress: Callable[[float], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> FlowResult:
     r"""Integrate :math:`d\theta/dt = f(\theta)` from a batch of starts.
 
@@ -50,12 +62,13 @@ def integrate(
 
     ``dopri5`` (Dormand-Prince, order 5(4)) suits non-stiff flows of any P. ``rodas4`` (Rosenbrock, order
     4(3), L-stable) suits stiff flows: near a minimum its steps grow without bound as the motion dies out, so
-    long horizons such as 1e9 cost hundreds of steps, not millions. ``auto`` takes rodas4 when a Jacobian is
-    given and P <= 64, else dopri5; it never changes the method under way. Under dopri5
-    ``result.stiff_steps`` counts the steps that stability limited.
+    long horizons such as 1e9 cost hundreds of steps, not millions. ``auto`` begins with dopri5 and, where a
+    Jacobian is given and P <= 512, hands a trajectory to rodas4 once 15 of its steps were stiff (h times the
+    dominant eigenvalue modulus above 3.25; above 1.5 for P <= 64) without six others in a row between them; it
+    does not go back. ``result.switched_at`` tells when.
 
     A trajectory ends when it reaches ``until``, when ``|f| <= stationary_norm``, when ``|theta| > max_norm``,
-    or when its steps fail; see :class:`Status`. Past ``max_norm`` the growth exponent
+    at an event that stops it, or when its steps fail; see :class:`Status`. Past ``max_norm`` the growth exponent
     :math:`q = \Delta\log|f| / \Delta\log|\theta|` of the last step decides: q > 1.05 is blow-up in finite
     time (``DIVERGED``), else ``AT_INFINITY``.
 
@@ -95,8 +108,13 @@ def integrate(
         Maps (n, P) to (n,). A step is counted in ``energy_increases`` when the energy rises by more than 64
         machine epsilons of its size plus ``sum_i |f_i| (atol + rtol |theta_i|)``, the change that the local
         error allows.
+    events : sequence of Event
+        What to look for along each trajectory: see :mod:`numerics.events`.
     progress : callable, optional
         Called with the fraction done, in [0, 1], at most about a thousand times and at the end with 1.
+    checkpoint : Checkpoint, optional
+        Where the run leaves its state between steps and takes it up again; what it returns is the same, bit for bit,
+        however often it is interrupted. The other arguments must be those of the run that was interrupted.
 
     Returns
     -------
@@ -120,7 +138,7 @@ def integrate(
     >>> [f"{x:.6f}" for x in result.final_state[:, 0].tolist()], result.status[0].value
     (['0.367879', '0.735759'], 'finished')
     """
-    chosen = _choose_method(method, jacobian, theta0)
+    chosen = _choose_methods(method, jacobian, theta0)
     end = _check_until(until, stationary_norm)
     _check_positive(rtol=rtol, atol=atol, max_norm=max_norm, max_steps=max_steps)
     optional = {"stationary_norm": stationary_norm, "first_step": first_step}
@@ -128,30 +146,34 @@ def integrate(
     _check_start(theta0, max_norm)
     run = FlowRun(
         rate=rate,
-        jacobian=jacobian if chosen.needs_jacobian else None,
-        method=chosen,
-        controller=Controller(chosen.error_order),
+        full_jacobian=jacobian,
+        methods=chosen,
         energy=energy,
-        until=end,
-        rtol=_reachable_rtol(rtol, theta0.dtype),
-        atol=float(atol),
+        limits=Limits(
+            until=end,
+            rtol=_reachable_rtol(rtol, theta0.dtype),
+            atol=float(atol),
+            stationary_norm=-1.0 if stationary_norm is None else float(stationary_norm),
+            max_norm=float(max_norm),
+            max_steps=int(max_steps),
+        ),
         save_at=_check_save_at(save_at, record, end, theta0.device),
         record=record,
-        stationary_norm=-1.0 if stationary_norm is None else float(stationary_norm),
-        max_norm=float(max_norm),
-        max_steps=int(max_steps),
+        events=tuple(events),
         progress=progress,
+        checkpoint=checkpoint,
     )
     return run.solve(theta0.detach().clone(), first_step)
 
 
-def _choose_method(name: str, jacobian: JacobianFunction | None, theta0: Tensor) -> Method:
-    """Resolve "auto" and check that the method's needs are met."""
+def _choose_methods(name: str, jacobian: JacobianFunction | None, theta0: Tensor) -> tuple[Method, ...]:
+    """Resolve "auto" into the methods taken in turn, and check that their needs are met."""
     if not isinstance(theta0, Tensor):
         raise TypeError(f"theta0 must be a tensor of shape (B, P), got {type(theta0).__name__}")
     if name == "auto":
-        small = theta0.ndim == 2 and theta0.shape[1] <= AUTO_RODAS4_PARAMETERS
-        name = "rodas4" if jacobian is not None and small else "dopri5"
+        small = theta0.ndim == 2 and theta0.shape[1] <= STIFF_PARAMETERS
+        names = ("dopri5", "rodas4") if jacobian is not None and small else ("dopri5",)
+        return tuple(METHODS[u] for u in names)
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; accepted are 'auto', " + ", ".join(map(repr, METHODS)))
     if METHODS[name].needs_jacobian and jacobian is None:
@@ -159,7 +181,7 @@ def _choose_method(name: str, jacobian: JacobianFunction | None, theta0: Tensor)
             f"method {name!r} needs jacobian=, a function (n, P) -> (n, P, P) giving minus the Hessian, got "
             "None; pass it or use method='dopri5'"
         )
-    return METHODS[name]
+    return (METHODS[name],)
 
 
 def _check_positive(**values: float) -> None:

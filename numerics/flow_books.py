@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-__all__ = ["RUNNING", "Active", "Ledger"]
+__all__ = ["HANDED_OVER", "RUNNING", "Active", "Ledger"]
 
-RUNNING = -1
-"""Code of a trajectory that has not ended; other codes count through :class:`numerics.flow_result.Status`."""
+RUNNING, HANDED_OVER = -1, -2
+"""Codes of a trajectory that has not ended, and of one that waits for the stiff method; other codes count through
+:class:`numerics.flow_result.Status`."""
+
+
+class _Book:
+    """A dataclass of tensors, some of which may be None."""
+
+    def pack(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        entries = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in entries.items() if value is not None}
+
+    def unpack(self, packed: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`pack` gave."""
+        for item in fields(self):  # type: ignore[arg-type]
+            found = packed.get(item.name)
+            setattr(self, item.name, None if found is None else found.clone())
 
 
 @dataclass
-class Active:
+class Active(_Book):
     """The rows still moving; the first axis of every field runs over them."""
 
     index: Tensor
@@ -27,8 +44,29 @@ class Active:
     nonfinite: Tensor
     next_save: Tensor
     stale: Tensor
+    stiff_run: Tensor
+    calm_run: Tensor
     jacobian: Tensor | None = None
     energy: Tensor | None = None
+
+    @classmethod
+    def of(cls, index: Tensor, t: Tensor, y: Tensor, f: Tensor, h: Tensor, next_save: Tensor) -> Active:
+        """Return the rows ``index`` at the times t, with no history."""
+        none, count = t < 0, torch.zeros_like(index)
+        return cls(
+            index=index,
+            t=t,
+            y=y,
+            f=f,
+            h=h,
+            last_ratio=torch.full_like(t, 1e-4),
+            after_rejection=none,
+            nonfinite=count.clone(),
+            next_save=next_save,
+            stale=~none,
+            stiff_run=count.clone(),
+            calm_run=count.clone(),
+        )
 
     def keep(self, mask: Tensor) -> None:
         """Drop the rows where mask (n,) is False."""
@@ -39,12 +77,13 @@ class Active:
 
 
 @dataclass
-class Ledger:
+class Ledger(_Book):
     """What is known of all B trajectories; rows are original indices."""
 
     code: Tensor
     t: Tensor
     y: Tensor
+    h: Tensor
     rate_norm: Tensor
     steps: Tensor
     rejected: Tensor
@@ -54,6 +93,9 @@ class Ledger:
     largest: Tensor
     stiff: Tensor
     increases: Tensor
+    switched: Tensor
+    blow_up: Tensor
+    entry: Tensor
     saved: Tensor | None = None
     saved_count: Tensor | None = None
 
@@ -66,6 +108,7 @@ class Ledger:
             code=count + RUNNING,
             t=time,
             y=y.clone(),
+            h=torch.zeros_like(time),
             rate_norm=torch.zeros_like(y[:, 0]),
             steps=count.clone(),
             rejected=count.clone(),
@@ -75,6 +118,9 @@ class Ledger:
             largest=torch.zeros_like(time),
             stiff=count.clone(),
             increases=count.clone(),
+            switched=torch.full_like(time, torch.nan),
+            blow_up=torch.full_like(time, torch.nan),
+            entry=count - 1,
         )
         if save_at is not None:
             ledger.saved = y.new_full((len(y), len(save_at), y.shape[1]), torch.nan)

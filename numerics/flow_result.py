@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from numerics.events import Crossing
 
 __all__ = ["FlowError", "FlowResult", "Status"]
 
@@ -24,6 +28,7 @@ class Status(enum.StrEnum):
     AT_INFINITY = "at_infinity"
     STALLED = "stalled"
     STEP_LIMIT = "step_limit"
+    EVENT = "event"
 
     @property
     def message(self) -> str:
@@ -41,8 +46,8 @@ _MESSAGES: dict[Status, str] = {
     Status.DIVERGED: (
         "The state blows up in finite time, the rate is too large for the clock to resolve, or it stays "
         "non-finite however small the step. Likely causes: a risk unbounded below, a wrong sign of the "
-        "gradient, or a start outside the domain of the rate. Check the sign and the start; final_time is "
-        "close to the blow-up time."
+        "gradient, or a start outside the domain of the rate. Check the sign and the start; blow_up_time "
+        "estimates the time of blow-up."
     ),
     Status.AT_INFINITY: (
         "The norm of the state passed max_norm while the rate grew at most linearly with it: no blow-up "
@@ -60,6 +65,7 @@ _MESSAGES: dict[Status, str] = {
         "whose steps then also hover above stationary_norm. Pass a Jacobian with method='rodas4', loosen "
         "rtol, or raise max_steps or stationary_norm."
     ),
+    Status.EVENT: "An event that ends the trajectory happened; see crossings.",
 }
 
 
@@ -90,14 +96,26 @@ class FlowResult:
         Evaluations of the rate and of its Jacobian.
     smallest_step, largest_step : Tensor, shape (B,)
         Extreme accepted step sizes; NaN where no step was accepted.
+    next_step : Tensor, shape (B,)
+        Step size that the controller would have tried next; 0 where none was tried.
     stiff_steps : Tensor, shape (B,), int64
         Accepted dopri5 steps limited by stability rather than accuracy (h times the dominant eigenvalue
         modulus above 3.25, the boundary of the stability region); always 0 for rodas4.
+    switched_at : Tensor, shape (B,)
+        Time at which ``method="auto"`` handed the trajectory to rodas4; NaN where it did not.
     energy_increases : Tensor, shape (B,), int64, or None
         Accepted steps on which the energy rose by more than rounding and the tolerances explain; None without
         an energy.
+    blow_up_time : Tensor, shape (B,)
+        Estimated time of blow-up of a diverged trajectory: extrapolated from its last step, or its final time where the motion
+        outran the clock; NaN where the rate stopped being finite, and for every other status.
+    entry : Tensor, shape (B,), int64
+        For ``DIVERGED``, ``AT_INFINITY`` and ``STALLED`` the entry of theta that brought the end about: the first that is not
+        finite, else the largest, or the one with the largest local error. -1 otherwise.
+    crossings : tuple of Crossing
+        Events that happened, by trajectory and time.
     method : str
-        The method used, "dopri5" or "rodas4".
+        The method used, "dopri5" or "rodas4", or "dopri5, rodas4" where some trajectories were handed over.
     rtol, atol : float
         The tolerances used.
     """
@@ -114,8 +132,13 @@ class FlowResult:
     jacobian_evaluations: Tensor
     smallest_step: Tensor
     largest_step: Tensor
+    next_step: Tensor
     stiff_steps: Tensor
+    switched_at: Tensor
     energy_increases: Tensor | None
+    blow_up_time: Tensor
+    entry: Tensor
+    crossings: tuple[Crossing, ...]
     method: str
     rtol: float
     atol: float

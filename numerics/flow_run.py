@@ -3,93 +3,173 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from numerics.controller import Controller, error_scale, initial_step, scaled_norm
-from numerics.flow_books import RUNNING, Active, Ledger
+from numerics.events import Event, Watch
+from numerics.flow_assembly import assemble, require_shape
+from numerics.flow_books import HANDED_OVER, RUNNING, Active, Ledger
 from numerics.flow_result import FlowResult, Status
+from numerics.flow_verdict import ORDERED, Limits, blow_up_time, judge
 from numerics.steppers import JacobianFunction, Method, RateFunction, Trial, evaluate_dense
 
-__all__ = ["FlowRun"]
+__all__ = ["Checkpoint", "FlowRun"]
 
 STIFF_RATIO = 3.25
 """Stability boundary of dopri5 on the negative real axis (Hairer & Wanner II, sec. IV.2)."""
-NONFINITE_LIMIT = 20
-"""Consecutive non-finite attempts, each a tenth of the one before, after which a trajectory has diverged."""
-BLOW_UP_EXPONENT = 1.05
-"""|f| growing faster than this power of |theta| is blow-up in finite time; exponential growth (1) is not."""
-TIME_RESOLUTION = 16 * torch.finfo(torch.float64).eps
-"""Smallest step relative to the time reached."""
-MIN_STEP, MAX_STEP = 1e-30, 1e30
-"""Absolute bounds of a step, inside the float32 range."""
+SMALL, SMALL_RATIO = 64, 1.5
+"""For so few parameters a step of rodas4 costs little, and h lambda above this already hands over: where the step of dopri5
+approaches its stability boundary, that of an L-stable method of order 4 still grows."""
+CALM_STEPS = 6
+"""Steps in a row that stability does not limit, after which the count of stiff ones starts anew."""
+MAX_STEP = 1e30
+"""Largest step, inside the float32 range."""
 ENERGY_ROUNDING = 64
 """Rounding allowed in an energy, in machine epsilons of its size."""
-_ORDERED = tuple(Status)
+
+
+class Checkpoint(Protocol):
+    """Where a run leaves its state, and takes it up again."""
+
+    def load(self) -> Mapping[str, Tensor] | None:
+        """Return the state that was saved last, None if there is none."""
+
+    def due(self) -> bool:
+        """Say whether it is time to save."""
+
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        """Keep a state, whole or not at all."""
 
 
 @dataclass
 class FlowRun:
-    """One integration under way; the fields are the checked arguments of :func:`numerics.flow.integrate`."""
+    """One integration under way; the fields are the checked arguments of :func:`numerics.flow.integrate`.
+
+    ``methods`` are taken in turn: a row that proves stiff under one goes to the next.
+    """
 
     rate: RateFunction
-    jacobian: JacobianFunction | None
-    method: Method
-    controller: Controller
+    full_jacobian: JacobianFunction | None
+    methods: tuple[Method, ...]
     energy: Callable[[Tensor], Tensor] | None
-    until: float
-    rtol: float
-    atol: float
+    limits: Limits
     save_at: Tensor | None
     record: bool
-    stationary_norm: float
-    max_norm: float
-    max_steps: int
+    events: Sequence[Event]
     progress: Callable[[float], None] | None
+    checkpoint: Checkpoint | None = None
+    phase: int = 0
     _path: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _watch: Watch = field(default_factory=lambda: Watch(()))
     _reported: float = 0.0
+
+    @property
+    def method(self) -> Method:
+        """The method of this phase."""
+        return self.methods[self.phase]
+
+    @property
+    def jacobian(self) -> JacobianFunction | None:
+        """The Jacobian, where the method of this phase needs it."""
+        return self.full_jacobian if self.method.needs_jacobian else None
 
     def solve(self, theta0: Tensor, first_step: float | None) -> FlowResult:
         """Integrate the starts theta0 (B, P) to their ends."""
         ledger = Ledger.of(theta0, self.save_at)
-        active = self._start(theta0, first_step, ledger)
-        while len(active.index):
-            self._advance(active, ledger)
-            self._report(active, len(theta0))
+        self._watch = Watch(self.events)
+        before = None if self.checkpoint is None else self.checkpoint.load()
+        active = self._start(theta0, first_step, ledger) if before is None else self._resume(before, ledger)
+        while True:
+            while len(active.index):
+                self._advance(active, ledger)
+                self._report(active, len(theta0))
+                if self.checkpoint is not None and self.checkpoint.due():
+                    self.checkpoint.save(self._state(active, ledger))
+            if not bool((ledger.code == HANDED_OVER).any()):
+                break
+            active = self._hand_over(ledger)
         if self.progress is not None:
             self.progress(1.0)
-        return self._result(theta0, ledger)
+        crossings = self._watch.crossings()
+        return assemble(
+            self.limits,
+            self.methods,
+            theta0,
+            ledger,
+            self.save_at,
+            self._path if self.record else None,
+            crossings,
+            self.energy is not None,
+        )
+
+    def _state(self, active: Active, ledger: Ledger) -> dict[str, Tensor]:
+        """Everything that decides how the run goes on."""
+        books = {"active": active.pack(), "ledger": ledger.pack(), "watch": self._watch.pack()}
+        state = {f"{book} {name}": value for book, pages in books.items() for name, value in pages.items()}
+        state["phase"] = torch.tensor(self.phase)
+        if self._path:
+            state |= {f"path {i}": torch.cat(part) for i, part in enumerate(zip(*self._path, strict=True))}
+        return state
+
+    def _resume(self, state: Mapping[str, Tensor], ledger: Ledger) -> Active:
+        """Take up a state that :meth:`_state` gave; the ledger is filled."""
+
+        def book(name: str) -> dict[str, Tensor]:
+            return {key[len(name) + 1 :]: v for key, v in state.items() if key.startswith(f"{name} ")}
+
+        self.phase = int(state["phase"])
+        ledger.unpack(book("ledger"))
+        self._watch.found = {name: [] for name in ("row", "time", "event", "channel", "direction", "state")}
+        self._watch.unpack(book("watch"))
+        self._path = [tuple(book("path").values())] if "path 0" in state else []  # type: ignore[list-item]
+        empty = torch.zeros(0, dtype=torch.int64)
+        active = Active.of(empty, ledger.t[:0], ledger.y[:0], ledger.y[:0], ledger.t[:0], empty)
+        active.unpack(book("active"))
+        return active
+
+    def _hand_over(self, ledger: Ledger) -> Active:
+        """Start the stiff method on the rows that wait for it, where they stand."""
+        self.phase += 1
+        rows = (ledger.code == HANDED_OVER).nonzero()[:, 0]
+        ledger.code[rows] = RUNNING
+        ledger.switched[rows] = ledger.t[rows]
+        y = ledger.y[rows]
+        saved = torch.zeros_like(rows) if ledger.saved_count is None else ledger.saved_count[rows]
+        active = Active.of(rows, ledger.t[rows], y, self.rate(y), ledger.h[rows], saved)
+        ledger.evaluations[rows] += 1
+        if self.energy is not None:
+            active.energy = self.energy(y)
+        if self.jacobian is not None:
+            active.jacobian = self.jacobian(y).clone()
+            require_shape("jacobian", active.jacobian, y, (*y.shape, y.shape[1]))
+            ledger.jacobian_evaluations[rows] += 1
+            active.stale = active.stale & False
+        return active
 
     def _start(self, y: Tensor, first_step: float | None, ledger: Ledger) -> Active:
         """Evaluate the starts, choose first steps, retire the rows that cannot or need not move."""
         f = self.rate(y)
-        _require_shape("rate", f, y, tuple(y.shape))
+        require_shape("rate", f, y, tuple(y.shape))
         ledger.evaluations += 1
         moving = torch.isfinite(f).all(1)
         norm = torch.linalg.vector_norm(f, dim=1)
         ledger.rate_norm = norm.clone()
-        stationary = norm <= self.stationary_norm
-        ledger.code[~moving] = _ORDERED.index(Status.DIVERGED)
-        ledger.code[stationary] = _ORDERED.index(Status.CONVERGED)
-        zero = torch.zeros_like(ledger.t)
-        active = Active(
-            index=torch.arange(len(y), device=y.device),
-            t=zero,
-            y=y,
-            f=f,
-            h=zero + (first_step or 0.0),
-            last_ratio=zero + 1e-4,
-            after_rejection=zero > 1,
-            nonfinite=torch.zeros_like(ledger.steps),
-            next_save=torch.zeros_like(ledger.steps),
-            stale=zero < 1,
-        )
+        stationary = norm <= self.limits.stationary_norm
+        ledger.code[~moving] = ORDERED.index(Status.DIVERGED)
+        ledger.entry = torch.where(moving, -1, (~torch.isfinite(f)).int().argmax(1))
+        ledger.code[stationary] = ORDERED.index(Status.CONVERGED)
+        zero, count = torch.zeros_like(ledger.t), torch.zeros_like(ledger.steps)
+        everyone = torch.arange(len(y), device=y.device)
+        active = Active.of(everyone, zero, y, f, zero + (first_step or 0.0), count)
+        self._watch.start(y)
         if self.energy is not None:
             active.energy = self.energy(y)
-            _require_shape("energy", active.energy, y, (len(y),))
+            require_shape("energy", active.energy, y, (len(y),))
         if self.save_at is not None and ledger.saved is not None and self.save_at[0] == 0:
             ledger.saved[:, 0] = y
             active.next_save += 1
@@ -97,22 +177,24 @@ class FlowRun:
         active.keep(moving & ~stationary)
         if self.jacobian is not None and len(active.index):
             active.jacobian = self.jacobian(active.y)
-            _require_shape("jacobian", active.jacobian, y, (*active.y.shape, y.shape[1]))
+            require_shape("jacobian", active.jacobian, y, (*active.y.shape, y.shape[1]))
             ledger.jacobian_evaluations[active.index] += 1
             active.jacobian, active.stale = active.jacobian.clone(), active.stale & False
         if first_step is None and len(active.index):
-            active.h = initial_step(self.rate, active.y, active.f, self.method, self.rtol, self.atol)
+            active.h = initial_step(
+                self.rate, active.y, active.f, self.method, self.limits.rtol, self.limits.atol
+            )
             ledger.evaluations[active.index] += 1
         return active
 
     def _advance(self, a: Active, ledger: Ledger) -> None:
         """Attempt one step of every active row and update both books."""
         self._refresh_jacobian(a, ledger)
-        remaining = self.until - a.t
+        remaining = self.limits.until - a.t
         last = 1.01 * a.h >= remaining
         h = torch.where(last, remaining, a.h)
         trial = self.method.step(self.rate, a.y, a.f, a.jacobian, h.to(a.y.dtype))
-        scale = error_scale(a.y, trial.state, self.rtol, self.atol)
+        scale = error_scale(a.y, trial.state, self.limits.rtol, self.limits.atol)
         ratio = scaled_norm(trial.error, scale).double()
         finite = torch.isfinite(ratio) & torch.isfinite(trial.state).all(1)
         accepted = finite & (ratio <= 1)
@@ -120,22 +202,55 @@ class FlowRun:
         f = self._rate_after(a, trial, accepted, ledger)
         finite &= torch.isfinite(f).all(1)
         accepted &= finite
-        t = torch.where(accepted, torch.where(last, torch.full_like(a.t, self.until), a.t + h), a.t)
+        end = torch.where(last, torch.full_like(a.t, self.limits.until), a.t + h)
+        t = torch.where(accepted, end, a.t)
         self._count(a, ledger, trial, h, accepted)
-        self._check_energy(a, ledger, trial.state, f, scale, accepted)
-        self._save(a, ledger, trial, h, t, accepted)
+        t, y, f, stopped = self._events(a, ledger, trial, h, t, f, accepted)
+        self._check_energy(a, ledger, y, f, scale, accepted)
+        self._save(a, ledger, trial, h, end, t, y, accepted)
 
-        factor = self.controller.factor(ratio, a.last_ratio, accepted, a.after_rejection, finite)
+        factor = Controller(self.method.error_order).factor(
+            ratio, a.last_ratio, accepted, a.after_rejection, finite
+        )
         a.h = (h * factor).clamp_max(MAX_STEP)
         a.nonfinite = torch.where(finite, 0, a.nonfinite + 1)
         a.last_ratio = torch.where(accepted, ratio, a.last_ratio)
         a.after_rejection = ~accepted
         a.stale = a.stale | accepted
         before_y, before_f = a.y, a.f
-        a.t, a.y = t, torch.where(accepted[:, None], trial.state, a.y)
+        a.t, a.y = t, torch.where(accepted[:, None], y, a.y)
         a.f = torch.where(accepted[:, None], f, a.f)
-        code = self._judge(a, ledger, before_y, before_f, accepted)
+        more = self.phase + 1 < len(self.methods)
+        code = judge(a, ledger, self.limits, before_y, before_f, accepted, stopped, more)
+        self._blame(a, ledger, code, trial, scale, before_y, before_f)
         self._retire(a, ledger, code)
+
+    def _events(
+        self, a: Active, ledger: Ledger, trial: Trial, h: Tensor, t: Tensor, f: Tensor, accepted: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Record the events of the step; times, states and rates after it, cut where an event ends a row."""
+        stopped = accepted & False
+        rows = accepted.nonzero()[:, 0] if self.events else ()
+        if not len(rows):
+            return t, trial.state, f, stopped
+        y0, dense = a.y[rows], self.method.dense(a.y, trial, rows, h.to(a.y.dtype))  # type: ignore[arg-type]
+
+        def inside(which: Tensor, s: Tensor) -> Tensor:
+            return evaluate_dense(y0[which], dense[which], s.to(y0.dtype))
+
+        length = (t - a.t)[rows]
+        stops = self._watch.step(a.index[rows], a.t[rows], length, inside, trial.state[rows])
+        cut = torch.isfinite(stops).nonzero()[:, 0]
+        if not len(cut):
+            return t, trial.state, f, stopped
+        ended = rows[cut]  # type: ignore[index]
+        t, y, f = t.clone(), trial.state.clone(), f.clone()
+        t[ended] = a.t[ended] + stops[cut] * length[cut]
+        y[ended] = inside(cut, stops[cut])
+        f[ended] = self.rate(y[ended])
+        ledger.evaluations[a.index[ended]] += 1
+        stopped[ended] = True
+        return t, y, f, stopped
 
     def _refresh_jacobian(self, a: Active, ledger: Ledger) -> None:
         """Evaluate the Jacobian at the states that moved since the last one."""
@@ -170,6 +285,9 @@ class FlowRun:
         )
         if trial.stiffness is not None:
             ledger.stiff[a.index] += accepted & (trial.stiffness > STIFF_RATIO)
+            stiff = accepted & (trial.stiffness > (SMALL_RATIO if a.y.shape[1] <= SMALL else STIFF_RATIO))
+            a.calm_run = torch.where(stiff, 0, a.calm_run + accepted)
+            a.stiff_run = torch.where(a.calm_run >= CALM_STEPS, 0, a.stiff_run + stiff)
 
     def _check_energy(
         self, a: Active, ledger: Ledger, y: Tensor, f: Tensor, scale: Tensor, accepted: Tensor
@@ -186,10 +304,20 @@ class FlowRun:
         ledger.increases[a.index[rows]] += ~(new - old <= allowed)
         a.energy = a.energy.index_put((rows,), new)
 
-    def _save(self, a: Active, ledger: Ledger, trial: Trial, h: Tensor, t: Tensor, accepted: Tensor) -> None:
-        """Record accepted steps, or the wanted times inside them."""
+    def _save(
+        self,
+        a: Active,
+        ledger: Ledger,
+        trial: Trial,
+        h: Tensor,
+        end: Tensor,
+        t: Tensor,
+        y: Tensor,
+        accepted: Tensor,
+    ) -> None:
+        """Record accepted steps, or the wanted times inside them; ``end`` is where the step ends, t the row."""
         if self.record:
-            self._path.append((a.index[accepted], t[accepted], trial.state[accepted]))
+            self._path.append((a.index[accepted], t[accepted], y[accepted]))
         if self.save_at is None or ledger.saved is None or ledger.saved_count is None:
             return
         reached = torch.searchsorted(self.save_at, t, right=True)
@@ -199,40 +327,40 @@ class FlowRun:
             return
         before = count.cumsum(0) - count
         column = a.next_save[rows] + torch.arange(len(rows), device=rows.device) - before[rows]
-        s = ((self.save_at[column] - a.t[rows]) / (t - a.t)[rows]).to(a.y.dtype)
+        s = ((self.save_at[column] - a.t[rows]) / (end - a.t)[rows]).to(a.y.dtype)
         dense = self.method.dense(a.y, trial, rows, h.to(a.y.dtype))
         inside = evaluate_dense(a.y[rows], dense, s)
         ledger.saved[a.index[rows], column] = torch.where(s[:, None] < 1, inside, trial.state[rows])
         a.next_save = a.next_save + count
         ledger.saved_count[a.index] = a.next_save
 
-    def _judge(self, a: Active, ledger: Ledger, y0: Tensor, f0: Tensor, accepted: Tensor) -> Tensor:
-        """Status code (n,) of each active row after the attempt, later rules overriding earlier ones."""
-        code = torch.full_like(a.index, RUNNING)
-        norm = torch.linalg.vector_norm(a.y, dim=1)
-        rate_norm = torch.linalg.vector_norm(a.f, dim=1)
-
-        def set_status(where: Tensor, status: Status) -> None:
-            code[where] = _ORDERED.index(status)
-
-        set_status(ledger.steps[a.index] + ledger.rejected[a.index] >= self.max_steps, Status.STEP_LIMIT)
-        # The finest step the clock allows: if even that moves the state by more than the tolerance, motion
-        # outruns the clock (blow-up); if not, something else than speed defeats the error estimate.
-        finest = (TIME_RESOLUTION * a.t).clamp_min(MIN_STEP)
-        underflow = a.h < finest
-        scale = error_scale(a.y, a.y, self.rtol, self.atol)
-        outrun = scaled_norm(a.f, scale).double() * finest > 1
-        set_status(underflow & ~outrun, Status.STALLED)
-        set_status(underflow & (outrun | (a.nonfinite > 0)), Status.DIVERGED)
-        set_status(a.nonfinite >= NONFINITE_LIMIT, Status.DIVERGED)
-        set_status(accepted & (a.t >= self.until), Status.FINISHED)
-        far = accepted & (norm > self.max_norm)
-        growth = torch.log(norm / torch.linalg.vector_norm(y0, dim=1))
-        blow_up = torch.log(rate_norm / torch.linalg.vector_norm(f0, dim=1)) > BLOW_UP_EXPONENT * growth
-        set_status(far & ~blow_up, Status.AT_INFINITY)
-        set_status(far & blow_up, Status.DIVERGED)
-        set_status(accepted & (rate_norm <= self.stationary_norm), Status.CONVERGED)
-        return code
+    def _blame(
+        self,
+        a: Active,
+        ledger: Ledger,
+        code: Tensor,
+        trial: Trial,
+        scale: Tensor,
+        y0: Tensor,
+        f0: Tensor,
+    ) -> None:
+        """Note which entry of theta brought a row to its bad end, and when it would blow up."""
+        bad = [ORDERED.index(u) for u in (Status.DIVERGED, Status.AT_INFINITY, Status.STALLED)]
+        rows = torch.isin(code, torch.tensor(bad, device=code.device)).nonzero()[:, 0]
+        if not len(rows):
+            return
+        diverged = code[rows] == ORDERED.index(Status.DIVERGED)
+        # Motion that outruns the clock blows up at the present time as far as the clock can tell.
+        estimate = blow_up_time(a, y0, f0)[rows]
+        estimate = torch.where(torch.isnan(estimate) & (a.nonfinite[rows] == 0), a.t[rows], estimate)
+        ledger.blow_up[a.index[rows]] = torch.where(diverged, estimate, torch.nan)
+        # First what is not finite, else what is largest; of a row that stalls, the error that will not shrink.
+        stages = trial.stages[:, rows].sum(0) + trial.state[rows]
+        broken = ~torch.isfinite(stages)
+        stalled = code[rows] == ORDERED.index(Status.STALLED)
+        size = torch.where(stalled[:, None], (trial.error / scale)[rows].abs(), a.y[rows].abs())
+        first = torch.where(broken.any(1) & (a.nonfinite[rows] > 0), broken.int().argmax(1), size.argmax(1))
+        ledger.entry[a.index[rows]] = first
 
     def _retire(self, a: Active, ledger: Ledger, code: Tensor) -> None:
         """Enter the ended rows into the ledger and drop them."""
@@ -243,6 +371,7 @@ class FlowRun:
         ledger.code[index] = code[ended]
         ledger.t[index] = a.t[ended]
         ledger.y[index] = a.y[ended]
+        ledger.h[index] = a.h[ended]
         ledger.rate_norm[index] = torch.linalg.vector_norm(a.f[ended], dim=1)
         a.keep(~ended)
 
@@ -250,67 +379,9 @@ class FlowRun:
         """Tell the progress: ended rows count 1, moving ones t / until."""
         if self.progress is None:
             return
-        moving = 0.0 if math.isinf(self.until) else float((a.t / self.until).sum())
+        moving = 0.0 if math.isinf(self.limits.until) else float((a.t / self.limits.until).sum())
         done = min(1.0, (total - len(a.index) + moving) / total)
         if done >= self._reported + 1e-3:
             self._reported = done
             if done < 1:
                 self.progress(done)
-
-    def _result(self, theta0: Tensor, ledger: Ledger) -> FlowResult:
-        """Assemble the result from the ledger."""
-        times, states = self._trajectories(theta0, ledger)
-        none = ledger.steps == 0
-        return FlowResult(
-            times=times,
-            states=states,
-            final_time=ledger.t,
-            final_state=ledger.y,
-            final_rate_norm=ledger.rate_norm,
-            status=tuple(_ORDERED[c] for c in ledger.code.tolist()),
-            steps=ledger.steps,
-            rejected=ledger.rejected,
-            evaluations=ledger.evaluations,
-            jacobian_evaluations=ledger.jacobian_evaluations,
-            smallest_step=ledger.smallest.masked_fill(none, torch.nan),
-            largest_step=ledger.largest.masked_fill(none, torch.nan),
-            stiff_steps=ledger.stiff,
-            energy_increases=None if self.energy is None else ledger.increases,
-            method=self.method.name,
-            rtol=self.rtol,
-            atol=self.atol,
-        )
-
-    def _trajectories(self, theta0: Tensor, ledger: Ledger) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Times (T_b,) and states (T_b, P) of each trajectory."""
-        if self.save_at is not None and ledger.saved is not None and ledger.saved_count is not None:
-            pairs = []
-            for b, n in enumerate(ledger.saved_count.tolist()):
-                t, y = self.save_at[:n], ledger.saved[b, :n]
-                if n == 0 or bool(ledger.t[b] > t[-1]):
-                    t, y = torch.cat([t, ledger.t[b : b + 1]]), torch.cat([y, ledger.y[b : b + 1]])
-                pairs.append((t, y))
-            return tuple(t for t, _ in pairs), tuple(y for _, y in pairs)
-        everyone = torch.arange(len(theta0), device=theta0.device)
-        path = [(everyone, torch.zeros_like(ledger.t), theta0)]
-        if self.record:
-            path += self._path
-        else:
-            moved = ledger.t > 0
-            path.append((everyone[moved], ledger.t[moved], ledger.y[moved]))
-        index, t, y = (torch.cat(parts) for parts in zip(*path, strict=True))
-        order = torch.argsort(index, stable=True)
-        lengths = torch.bincount(index, minlength=len(theta0)).tolist()
-        return torch.split(t[order], lengths), torch.split(y[order], lengths)
-
-
-def _require_shape(name: str, value: object, y: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise unless value is a tensor of the shape, dtype and device that y calls for."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}(theta) must return a tensor of shape {shape}, got {type(value).__name__}")
-    if tuple(value.shape) != shape:
-        raise ValueError(f"{name}(theta) must have shape {shape} for this theta, got {tuple(value.shape)}")
-    if value.dtype != y.dtype or value.device != y.device:
-        raise TypeError(
-            f"{name}(theta) must be {y.dtype} on {y.device} like theta, got {value.dtype} on {value.device}"
-        )

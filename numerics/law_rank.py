@@ -33,13 +33,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from derivations.almost_everywhere import has_kinks
 from derivations.claim import Status
 from derivations.conservation import conserved_quantities
+from derivations.formula_model import FormulaProblem
 from derivations.problem import Problem
 from numerics.compile import CompiledSystem, compile_system
 from numerics.tolerances import ZERO_EIGENVALUE
 
-__all__ = ["CLEAR_GAP", "LawRank", "law_rank"]
+__all__ = ["CLEAR_GAP", "LawRank", "is_analytic", "law_rank"]
 
 #: Ratio of the last singular value that counts to the first that does not, from which on the rank is taken for clear.
 #: Seen: at least 1e11 for networks of up to 20 parameters and three levels of brackets.
@@ -97,9 +99,9 @@ def law_rank(
     Parameters
     ----------
     problem : Problem
-        Two-layer or deep with a concrete activation; weight decay is left out, frozen blocks stay at random values.
+        Two-layer or deep with a concrete activation, or a formula; weight decay is left out, frozen blocks stay at random values.
     sizes : mapping
-        Widths (``m`` or ``m1``, ``m2``, ...), ``d``, and ``o`` for vector outputs.
+        Widths (``m`` or ``m1``, ``m2``, ...), ``d``, and ``o`` for vector outputs; empty for a formula.
     seed : int
         Of the random parameters and inputs.
     samples : int, optional
@@ -112,7 +114,7 @@ def law_rank(
     Raises
     ------
     ValueError
-        If a size is missing, nothing is trained, or a setting is not positive.
+        If a size is missing, nothing is trained, a setting is not positive, or a formula has no values at random points.
     """
     if max_levels < 0 or (samples is not None and samples < 1):
         raise ValueError(
@@ -137,8 +139,7 @@ def law_rank(
         basis, rank = [*basis, *latest], total
         levels.append(total)
     known, laws = work.known(), work.dimension - rank
-    analytic = problem.activation is not None and problem.activation.is_smooth is True
-    clear = closed and gap >= CLEAR_GAP and (analytic or known == laws)
+    clear = closed and gap >= CLEAR_GAP and (is_analytic(problem) or known == laws)
     return LawRank(
         work.dimension,
         rank,
@@ -153,6 +154,13 @@ def law_rank(
     )
 
 
+def is_analytic(problem: Problem) -> bool:
+    """Whether no kink occurs: then finitely many random inputs span what all inputs span."""
+    if isinstance(problem, FormulaProblem):
+        return not has_kinks(problem.one_sided)
+    return problem.activation is not None and problem.activation.is_smooth is True
+
+
 class _Fields:
     """The gradient fields of a problem at random inputs, as functions of the trained parameters."""
 
@@ -164,6 +172,8 @@ class _Fields:
         samples: int | None,
         device: str | torch.device,
     ) -> None:
+        if isinstance(problem, FormulaProblem):
+            sizes = {"d": len(problem.inputs)}
         needed = [*[str(s) for s in problem.hidden_dims], "d", *(["o"] if problem.vector_output else [])]
         if missing := [name for name in needed if name not in sizes]:
             raise ValueError(f"the sizes {', '.join(missing)} are missing; needed are {', '.join(needed)}")
@@ -186,11 +196,15 @@ class _Fields:
         self.theta = self._normal(probe.P).to(probe.x)
         self.point = self.theta[self.trained]
         self.probe = probe
-        analytic = problem.activation is not None and problem.activation.is_smooth is True
-        count = samples or (4 if analytic else 40) * (self.dimension + 2)
+        count = samples or (4 if is_analytic(problem) else 40) * (self.dimension + 2)
         self.inputs = self._normal(count, sizes["d"])
         rows = torch.func.jacrev(self._compiled(self.inputs, device).outputs)(self.theta)
         rows = self.rates * rows.reshape(-1, probe.P)[:, self.trained]
+        if not bool(torch.isfinite(rows).all()):
+            raise ValueError(
+                "the output has no finite derivatives at random parameters and inputs (a logarithm or root of negative numbers?); "
+                "its conservation laws are not counted"
+            )
         #: Directions of the fields of all inputs and outputs at the point, one row each.
         self.values = torch.stack([_unit(row) for row in rows])
         self.device = device

@@ -26,7 +26,7 @@ from numerics.emit_names import Names
 from numerics.emit_nodes import Graph, Plan, Value
 from numerics.emit_results import Group
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "Lowering", "lower"]
 
 
 def lower(
@@ -62,8 +62,7 @@ def lower(
         the symmetric matrix whose blocks on and above the diagonal are these outputs.
     """
     plan = plan or Plan()
-    known: list[Tensor] = [*batched, *(leaf.tensor for leaf in system.declarations)]
-    known += [definition.tensor for definition in system.definitions]
+    known = [*batched, *(u.tensor for u in system.declarations), *(u.tensor for u in system)]
     written = [*(expr for expr, _ in outputs.values()), *(d.expr for d in system.definitions)]
     reserved = frozenset(str(s) for tensor in known for s in tensor.dims).union(
         *[{str(s) for s in expr.free_symbols} for expr in written]
@@ -72,7 +71,7 @@ def lower(
     reserved |= {
         u for group in (groups or {}).values() for row in group if not isinstance(row, str) for u in row
     }
-    work = _Lowering(system, frozenset(batched), dict(functions), plan, Names(reserved))
+    work = Lowering(system, frozenset(batched), dict(functions), plan, Names(reserved))
     results = {
         key: Output(work.value(bind(expr, work.functions)), tuple(labels), work.sizes_of(labels))
         for key, (expr, labels) in outputs.items()
@@ -99,7 +98,7 @@ def lower(
 
 
 def _leaves(
-    work: _Lowering, batched: Sequence[Tensor], flat: Mapping[str, Sequence[Tensor]] | None
+    work: Lowering, batched: Sequence[Tensor], flat: Mapping[str, Sequence[Tensor]] | None
 ) -> list[Tensor]:
     """Return what the function takes: used leaves, all of a flat vector, and at least one batched leaf."""
     used = sorted(work.used, key=lambda t: (t not in work.batched, t.name))
@@ -111,7 +110,9 @@ def _leaves(
 
 
 @dataclass
-class _Lowering:
+class Lowering:
+    """The work of ``lower``; a backend of its own overrides ``number``, ``power`` and ``call``."""
+
     system: System
     batched: frozenset[Tensor]
     functions: dict[str, Callable[..., Expr]]
@@ -155,12 +156,15 @@ class _Lowering:
         return str(dim)
 
     def sizes_of(self, labels: Sequence[Index]) -> tuple[str, ...]:
+        """Return the dimensions of some labels."""
         return tuple(self.dim(u.dim) for u in labels)
 
     def sizes_of_tensor(self, tensor: Tensor) -> tuple[str, ...]:
+        """Return the dimensions of a tensor."""
         return tuple(self.dim(u) for u in tensor.dims)
 
     def build(self, expr: Expr) -> Value:
+        """Lower an expression not met before."""
         if isinstance(expr, Entry):
             return self.entry(expr)
         if isinstance(expr, Add):
@@ -172,6 +176,7 @@ class _Lowering:
         return self.call(expr)
 
     def entry(self, expr: Entry) -> Value:
+        """Lower an entry of a leaf or of a definition."""
         tensor, indices = expr.tensor, expr.indices
         if len(set(indices)) != len(indices) or not all(isinstance(u, Index) for u in indices):
             raise NotImplementedError(f"entry {expr} with a repeated or constant index")
@@ -222,6 +227,7 @@ class _Lowering:
         return self.graph.make("linear", [value for value, _ in ordered], payload=payload)
 
     def power(self, expr: Pow) -> Value:
+        """Lower a power other than a square."""
         base, exponent = self.value(expr.base), expr.exp
         if exponent == sympy.Rational(1, 2):
             return self.graph.make("map", [base], payload=("torch.sqrt({})",))
@@ -233,6 +239,7 @@ class _Lowering:
         return self.graph.make("call", [base, self.value(exponent)], payload=("torch.pow",))
 
     def call(self, expr: Expr) -> Value:
+        """Lower a function."""
         if isinstance(expr, step):
             at_zero = float(expr.args[1])
             # A bool tensor times a float has torch's default dtype, float32, so the dtype is set first.
@@ -254,8 +261,6 @@ class _Lowering:
         out = self.graph.make("map", [inner], payload=(pattern,))
         self.names.derive(out.node.uid, inner.node.uid, type(expr).__name__)
         return out
-
-    # -- products ------------------------------------------------------------------------------------------------
 
     def product(self, expr: Expr) -> Value:
         """Lower a product, or a sum of products over any number of indices."""
@@ -294,8 +299,7 @@ class _Lowering:
         return [*(u for u in parts if u not in full), *([Mul(*full)] if full else [])]
 
     def scaled(self, scalar: Expr, value: Value) -> Value:
-        if scalar == 1:
-            return value
+        """Return a constant times an array."""
         value, scalar = self.pushed(value, scalar)
         if scalar == 1:
             return value

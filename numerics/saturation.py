@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from derivations.generic import GenericFunction
+from derivations.hidden_layer import hidden_layers
 from numerics.compile import CompiledSystem
+from numerics.critical import trained
 from numerics.tolerances import POLISHED_GRADIENT, ZERO_EIGENVALUE, zero_eigenvalue
 
 __all__ = ["converged", "drifts", "saturated"]
@@ -30,33 +32,44 @@ def saturated(system: CompiledSystem, theta: Tensor) -> Tensor:
     r"""Say for each row of theta (B, P) whether a neuron with a non-zero output weight is saturated, shape (B,).
 
     The singular value is compared with ``SATURATION`` times that of the inputs alone, (x, 1), for
-    :math:`\max |\sigma'|` of order one.
+    :math:`\max |\sigma'|` of order one; in a deep network the inputs of a layer are the outputs of the one before.
 
     Raises
     ------
     ValueError
-        If the problem is not a two-layer network.
+        If the problem is not a network.
     """
     problem = system.problem
-    if problem.kind != "two_layer":
-        raise ValueError(f"saturation is defined for two-layer networks, got {problem.kind}")
-    pre = next(definition for definition in problem.system if definition.tensor.name == "z")
-    i, k = pre.indices
-    slope = {"slope": (GenericFunction("sigma", (1,), pre.tensor[i, k]), (i, k))}
-    slope["z"] = (pre.tensor[i, k], (i, k))
-    values = system.evaluate(problem.derived, slope, theta)
-    found, z = values["slope"], values["z"]
-    x = system.x
-    if problem.input_bias:
-        x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
-    rank = int(torch.linalg.matrix_rank(x))
-    moved = found.transpose(1, 2)[..., None] * x
-    sizes = torch.linalg.svdvals(moved)[..., rank - 1]
-    a = system.unpack(theta)["a"].reshape(*found.shape[:1], found.shape[2], -1).abs().amax(dim=2)
-    alive = a > 1e-5 * (1 + a.amax(dim=1, keepdim=True))
-    flat = sizes <= SATURATION * torch.linalg.svdvals(x)[rank - 1]
+    if problem.kind not in ("two_layer", "deep"):
+        raise ValueError(f"saturation is defined for networks, got {problem.kind}")
+    blocks = system.unpack(theta)
+    x = system.x.expand(len(theta), *system.x.shape)
+    out = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
+    for layer in hidden_layers(problem):
+        definition = next(found for found in problem.system if found.tensor.name == layer.z.name)
+        i, k = definition.indices
+        pre = definition.tensor[i, k]
+        wanted = {f"order {j}": (GenericFunction("sigma", (j,), pre), (i, k)) for j in (0, 1)}
+        values = system.evaluate(problem.derived, {**wanted, "z": (pre, (i, k))}, theta)
+        if problem.input_bias:
+            x = torch.cat([x, torch.ones_like(x[..., :1])], dim=2)
+        leave = blocks[layer.outgoing.name].movedim(layer.slot(layer.outgoing) + 1, 1)
+        out |= _flat_neuron(values["order 1"], values["z"], x, leave.reshape(len(theta), leave.shape[1], -1))
+        x = values["order 0"]
+    return out
+
+
+def _flat_neuron(slope: Tensor, z: Tensor, x: Tensor, leave: Tensor) -> Tensor:
+    """Say for slopes and pre-activations (B, n, m), inputs (B, n, inputs) and outgoing weights (B, m, outputs) whether one is flat."""
+    plain = torch.linalg.svdvals(x)
+    rank = (plain > 1e-9 * plain[:, :1]).sum(dim=1) - 1
+    moved = torch.linalg.svdvals(slope.transpose(1, 2)[..., None] * x[:, None])
+    sizes = moved.gather(2, rank[:, None, None].expand(len(moved), moved.shape[1], 1))[..., 0]
+    size = leave.abs().amax(dim=2)
+    alive = size > 1e-5 * (1 + size.amax(dim=1, keepdim=True))
+    flat = sizes <= SATURATION * plain.gather(1, rank[:, None])
     # An even activation is flat at z = 0 too; a saturated neuron is flat only where |z| is large.
-    resting = (found.abs() <= SATURATION) & (z.abs() < RESTING)
+    resting = (slope.abs() <= SATURATION) & (z.abs() < RESTING)
     return (flat & alive & ~resting.any(dim=1)).any(dim=1)
 
 
@@ -65,7 +78,9 @@ def converged(system: CompiledSystem, theta: Tensor) -> Tensor:
 
     The largest entry is compared with ``POLISHED_GRADIENT`` times the largest entry of the Hessian, or 1.
     """
+    free = trained(system)
     _, gradient, hessian = system.value_gradient_hessian(theta)
+    gradient, hessian = gradient[:, free], hessian[:, free, :][:, :, free]
     size = hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
     return gradient.abs().amax(dim=1) <= POLISHED_GRADIENT * size
 

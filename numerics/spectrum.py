@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from numerics.tolerances import EIGENVALUE_ROUNDING, FINE_ZERO_EIGENVALUE, zero_eigenvalue
+from numerics.tolerances import (
+    EIGENVALUE_ROUNDING,
+    FINE_ZERO_EIGENVALUE,
+    ZERO_EIGENVALUE,
+    zero_eigenvalue,
+)
 
 __all__ = ["CLEAR_GAP", "Inertia", "Spectrum", "kind_of", "spectrum"]
 
@@ -71,8 +76,11 @@ def kind_of(inertia: Inertia) -> str:
     return "maximum" if inertia.negative else "minimum"
 
 
-def spectrum(hessian: Tensor) -> Spectrum:
+def spectrum(hessian: Tensor, scale: float = 0.0) -> Spectrum:
     """Return the spectrum of one symmetric matrix (P, P).
+
+    ``scale`` is the size that eigenvalues of this problem usually have: one is zero relative to that, too, so that a Hessian that
+    vanishes up to the error of the point is zero and not a matrix of tiny signs.
 
     >>> spectrum(torch.diag(torch.tensor([3.0, 1e-12, -1.0], dtype=torch.float64))).inertia
     Inertia(negative=1, zero=1, positive=1)
@@ -85,8 +93,9 @@ def spectrum(hessian: Tensor) -> Spectrum:
     if not bool(torch.isfinite(hessian).all()):
         raise ValueError("the Hessian holds numbers that are not finite: the point has overflowed")
     values, vectors = torch.linalg.eigh(hessian)
-    found = _at(values, vectors, float(zero_eigenvalue(values)))
-    if not found.clear:
+    floor = ZERO_EIGENVALUE * scale
+    found = _at(values, vectors, max(float(zero_eigenvalue(values)), floor))
+    if not found.clear and float(values.abs().max()) >= scale:
         # The tolerance cuts through a group of eigenvalues; a finer one may fall into a gap.
         fraction = max(
             FINE_ZERO_EIGENVALUE, EIGENVALUE_ROUNDING * torch.finfo(values.dtype).eps * len(values)

@@ -9,8 +9,7 @@ r"""The analysis of a study: what Python, the command line and the report all ca
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,22 +23,23 @@ from workbench import store as results_store
 from workbench.data import Dataset, load_dataset
 from workbench.errors import NotThere, Refusal, StudyError
 from workbench.options import DTYPES, check_device, check_one_of
+from workbench.populations import compiled, digest, is_population
 from workbench.problems import problem_of
 from workbench.progress import Progress, Silent
-from workbench.study import DeepModel, FormulaModel, Study, TwoLayerModel, load
+from workbench.study import DeepModel, DiagonalModel, FormulaModel, Study, TwoLayerModel, load
 
 if TYPE_CHECKING:
+    from derivations.activation_table import ActivationTable
     from numerics.compile import CompiledSystem
     from workbench.derive import Statements
-    from workbench.evaluation import Evaluation, Trajectories
+    from workbench.evaluation import Evaluation
+    from workbench.flow_settings import FlowSettings
     from workbench.landscape import Landscape
     from workbench.report import ReportFiles
+    from workbench.trajectories import Trajectories
     from workbench.verify import Verification
 
 __all__ = ["Analysis", "problem_of"]
-
-#: Largest entry of an input or of the targets, from and up to which a search is meaningful.
-SMALLEST_DATA, LARGEST_DATA = 0.05, 30.0
 
 
 class Analysis:
@@ -96,7 +96,7 @@ class Analysis:
 
     # -- derivations ----------------------------------------------------------------------------------------------
 
-    def derive(self, what: str) -> Derivation | Statements:
+    def derive(self, what: str) -> Derivation | Statements | ActivationTable:
         """Return the equations called ``what``, as ``workbench derive --show`` does.
 
         Raises
@@ -106,22 +106,24 @@ class Analysis:
         NotThere
             If they do not exist for this problem in this version.
         """
-        from workbench.derive import derive
+        from workbench.study_derivations import derived
 
-        return derive(self.problem, what)
+        return derived(self, what)
+
+    def identities(self) -> Statements:
+        """Return every output-preserving change of the parameters; ``.statements`` are ``derivations.identity.Identity``."""
+        from workbench.derive import Statements, derive
+
+        found = derive(self.problem, "identities")
+        assert isinstance(found, Statements)
+        return found
 
     @cached_property
     def statements(self) -> dict[str, list[Statement]]:
         """What is proved of the problem, by topic; with the number of conservation laws where the network is small."""
-        from workbench.derive import statements
-        from workbench.laws import MOST_PARAMETERS, counted_laws
+        from workbench.study_derivations import stated
 
-        found = statements(self.problem)
-        sizes = self.small_sizes(MOST_PARAMETERS) if self.study is not None else None
-        laws = None if sizes is None else counted_laws(self.problem, sizes)
-        if laws is not None:
-            found["conservation"] = [*found.get("conservation", []), laws]
-        return found
+        return stated(self)
 
     def gradient_flow(self) -> Derivation:
         """Return the equations of the gradient flow; ``.equations`` are SymPy equations."""
@@ -132,32 +134,42 @@ class Analysis:
     # -- numbers --------------------------------------------------------------------------------------------------
 
     def compile(
-        self, width: int | Sequence[int] | None = None, *, device: str | None = None, dtype: str | None = None
+        self,
+        width: int | Sequence[int] | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        torch_compile: bool = False,
+        cuda_graphs: bool = False,
+        memory_budget: int | None = None,
     ) -> CompiledSystem:
-        """Return value, gradient, Hessian and Hessian-vector product as batched PyTorch functions.
+        """Return value, gradient, Hessian, Hessian-vector product, Jacobian and kernel as batched PyTorch functions.
 
         Parameters
         ----------
         width : int or sequence of int, optional
             The study's own by default.
+        torch_compile, cuda_graphs, memory_budget
+            As for ``numerics.accelerate.Options``.
         """
         import torch
 
         from numerics.compile import compile_system
 
+        if is_population(self.problem):
+            if torch_compile or cuda_graphs or memory_budget is not None:
+                raise NotThere("torch_compile, cuda_graphs and memory_budget are for samples; leave them out")
+            return self._compiled_population(width, device or self.device, dtype or self.dtype)
         data = self.required_data("compiling")
         chosen = self._width() if width is None else width
-        key = (
-            tuple(chosen) if isinstance(chosen, Sequence) else chosen,
-            device or self.device,
-            dtype or self.dtype,
-        )
+        width = tuple(chosen) if isinstance(chosen, Sequence) else chosen
+        key = (width, device or self.device, dtype or self.dtype, torch_compile, cuda_graphs, memory_budget)
         _check_device(key[1], key[2])
         if key not in self._systems:
             y = [row[0] for row in data.y_float()] if data.scalar_output else data.y_float()
-            self._systems[key] = compile_system(
-                self.problem, data.x_float(), y, chosen, device=key[1], dtype=getattr(torch, key[2])
-            )
+            run = partial(compile_system, torch_compile=torch_compile, cuda_graphs=cuda_graphs)
+            place = partial(run, device=key[1], dtype=getattr(torch, key[2]), memory_budget=memory_budget)
+            self._systems[key] = place(self.problem, data.x_float(), y, width)
         return self._systems[key]
 
     def evaluate(self, points: Sequence[Mapping[str, Any]]) -> Evaluation:
@@ -166,16 +178,61 @@ class Analysis:
 
         return evaluate(self.compile(), self._name(), points)
 
-    def flow(self, points: Sequence[Mapping[str, Any]], until: float, count: int = 200) -> Trajectories:
-        """Integrate the gradient flow from every point up to the time ``until``, saved at ``count`` times."""
-        from workbench.evaluation import flow
+    def flow(
+        self,
+        points: Sequence[Mapping[str, Any]],
+        until: float,
+        count: int = 200,
+        settings: FlowSettings | None = None,
+    ) -> Trajectories:
+        """Integrate the gradient flow, or descend, from every point up to the time ``until``, saved at ``count`` times."""
+        from workbench.flow_memory import checkpoint_of, remember_of
+        from workbench.trajectories import run_flow
 
+        request = (self, points, until, count, settings)
+        checkpoint = checkpoint_of(*request)
         with self.progress.stage("integrating the gradient flow") as update:
-            return flow(self.compile(), self._name(), points, until, count, update)
+            found = run_flow(
+                self.compile(),
+                self._name(),
+                points,
+                until,
+                count,
+                settings,
+                progress=update,
+                checkpoint=checkpoint,
+                remember=remember_of(*request),
+            )
+        if checkpoint is not None:
+            checkpoint.remove()
+        return found
 
-    def critical(self) -> Landscape:
-        """Return the critical points found at the study's width."""
-        return self._explored((self._one_width(),), connect=False)
+    def critical(
+        self,
+        *,
+        index: int | None = None,
+        frozen: Mapping[str, Any] | None = None,
+        digits: int | None = None,
+        method: str = "auto",
+    ) -> Landscape:
+        """Return the critical points at the study's width.
+
+        Parameters
+        ----------
+        index : int, optional
+            Every second start follows the lowest eigenvectors of the Hessian to saddles of this index.
+        frozen : mapping, optional
+            Values of the frozen blocks.
+        digits : int, optional
+            Certified decimal digits of the parameters that the certificates are to give.
+        method : str
+            ``exact`` for all of them by algebra, ``numeric`` for a search, ``auto`` for exact where it applies and finishes.
+        """
+        from workbench.critical_list import critical_list
+
+        two_layer = isinstance(self.required_study("the search").model, TwoLayerModel)
+        widths = (self._one_width(),) if two_layer else ()
+        return critical_list(self, widths, method, index=index, frozen=frozen, digits=digits)
 
     def landscape(self) -> Landscape:
         """Return the critical points of all widths of the study, with embeddings and descents."""
@@ -185,6 +242,14 @@ class Analysis:
         """Return the landscape, or why there is none of such a model in this version."""
         try:
             return self.landscape()
+        except NotThere as missing:
+            return self._listed if is_population(self.problem) else missing
+
+    @cached_property
+    def _listed(self) -> Landscape | NotThere:
+        """The critical points of a population where they are not linked, or why there are none."""
+        try:
+            return self._explored(self.required_study("the landscape").landscape.widths, connect=False)
         except NotThere as missing:
             return missing
 
@@ -202,9 +267,10 @@ class Analysis:
     @cached_property
     def _verification(self) -> Verification:
         from workbench.claims import verify
+        from workbench.searches import one_thread
 
         landscape = self.landscape_or_reason()
-        with _one_thread():
+        with one_thread():
             return verify(self, landscape)
 
     def report(self, directory: str | Path, *, pdf: bool = True) -> ReportFiles:
@@ -224,57 +290,33 @@ class Analysis:
 
     # -- internals ------------------------------------------------------------------------------------------------
 
+    def _compiled_population(self, width: Any, device: str, dtype: str) -> CompiledSystem:
+        self.required_study("compiling")
+        chosen = self._one_width() if width is None else width
+        key = (chosen, device, dtype)
+        _check_device(device, dtype)
+        if key not in self._systems:
+            self._systems[key] = compiled(self.problem, chosen, device=device, dtype=dtype)
+        return self._systems[key]
+
     def _explored(self, widths: tuple[int, ...], *, connect: bool) -> Landscape:
-        from workbench.exploration import Settings, explore
-        from workbench.landscape import Landscape
-        from workbench.network import architecture
+        from workbench.certify import certified_landscape
+        from workbench.searches import explored
 
-        study, data, begun = (
-            self.required_study("the landscape"),
-            self.required_data("the landscape"),
-            time.perf_counter(),
-        )
-        if not isinstance(study.model, TwoLayerModel):
-            raise NotThere("the landscape of deep models is not there yet; it needs kind = 'two_layer'")
-        if self.dtype != "float64":
-            raise StudyError(
-                f"--dtype: found {self.dtype}; accepted: float64, since inertia needs eigenvalues to 1e-9 of the largest"
-            )
-        shape = architecture(self.problem, data.d, data.o)
-        _check_scale(study.name, data)
-        settings = Settings(widths, study.landscape.starts, study.landscape.seed, connect)
-        with _one_thread():
-            found = explore(
-                shape,
-                self.compile,
-                settings,
-                merges=self.problem.weight_decay == 0,
-                progress=self.progress,
-                remember=self._remember,
-            )
-        return Landscape(
-            study.name,
-            settings.seed,
-            found.points,
-            found.edges,
-            found.channels,
-            found.checks,
-            found.searches,
-            connect,
-            time.perf_counter() - begun,
-        )
+        return certified_landscape(self, explored(self, widths, connect=connect))
 
-    def _remember(self, stage: str, width: int, settings: Mapping[str, Any], compute: Any) -> dict[str, Any]:
+    def remember(self, stage: str, width: int, settings: Mapping[str, Any], compute: Any) -> dict[str, Any]:
         """Return what ``compute`` gives, from the store if the same was computed before."""
         if self.store is None:
             return compute()
-        study, data = self.required_study(stage), self.required_data(stage)
+        study = self.required_study(stage)
+        data = digest(study) if is_population(self.problem) else self.required_data(stage).sha256
         content = study.to_dict()
         mathematics = {"model": {**content["model"], "width": None}, "loss": content["loss"]}
         key = results_store.make_key(
             stage,
             study=mathematics,
-            data_sha256=data.sha256,
+            data_sha256=data,
             width=width,
             settings={**settings, "device": self.device, "dtype": self.dtype},
         )
@@ -296,10 +338,7 @@ class Analysis:
         """Return the data, or raise StudyError saying that ``purpose`` needs them."""
         self.required_study(purpose)
         if self.study is not None and self.study.data is not None and self.dataset is None:
-            raise NotThere(
-                f"{purpose} needs samples; a loss over {self.study.data.kind} data is derived, and its exact values are in "
-                "derivations.interval_point and derivations.population_point"
-            )
+            raise NotThere(f"{purpose} needs samples, and the data are of kind {self.study.data.kind}")
         if self.dataset is None:
             raise StudyError(
                 f"{self._name()}: data: found nothing; accepted: samples x and y, needed for {purpose}"
@@ -314,7 +353,7 @@ class Analysis:
     def small_sizes(self, parameters: int) -> dict[str, int] | None:
         """Return m, d, n (and o) of the first width of the study with so few parameters; None if there is none."""
         study = self.required_study("sizes")
-        if not isinstance(study.model, TwoLayerModel):
+        if not isinstance(study.model, TwoLayerModel) or is_population(self.problem):
             return None
         systems = (self.compile(width) for width in study.landscape.widths)
         found = next((system for system in systems if parameters >= system.P), None)
@@ -325,7 +364,7 @@ class Analysis:
 
     def _width(self) -> int | tuple[int, ...]:
         model = self.required_study("compiling").model
-        if isinstance(model, FormulaModel):
+        if isinstance(model, FormulaModel | DiagonalModel):
             return ()
         return model.widths if isinstance(model, DeepModel) else self._one_width()
 
@@ -344,34 +383,9 @@ class Analysis:
         return {"schema": 1, "study": study, "device": self.device, "dtype": self.dtype}
 
     def _repr_html_(self) -> str:
-        return f"<b>{self._name()}</b>: {self.problem.kind}, {self.dataset.source if self.dataset else 'symbolic data'}"
-
-
-def _check_scale(name: str, data: Dataset) -> None:
-    """Refuse data that are not of order one: the starts of the search and its tolerances are for such data only."""
-    columns = [(f"input {k + 1}", [row[k] for row in data.x_float()]) for k in range(data.d)]
-    columns += [("y", [value for row in data.y_float() for value in row])]
-    for what, values in columns:
-        size = max(abs(value) for value in values)
-        if size != 0 and not SMALLEST_DATA <= size <= LARGEST_DATA:
-            raise StudyError(
-                f"{name}: data: {what}: found numbers up to {size:.3g} in size; accepted: up to between {SMALLEST_DATA} and"
-                f" {LARGEST_DATA}, for which the search is made. Divide them by a constant (standardize = true does it for"
-                " the inputs of a file)"
-            )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread: the many small matrices of a search are slower on several, and not reproducible."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        data = self.dataset.source if self.dataset else "symbolic data"
+        told = "" if is_population(self.problem) else f", {data}"
+        return f"<b>{self._name()}</b>: {self.problem.kind}{told}"
 
 
 def _check_device(device: str, dtype: str) -> None:

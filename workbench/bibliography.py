@@ -53,6 +53,39 @@ class Reference:
 
 REFERENCES: dict[str, Reference] = {
     # Results.
+    "neal1996": Reference(
+        ("Radford M. Neal",),
+        "Bayesian learning for neural networks",
+        "Lecture Notes in Statistics 118, Springer",
+        1996,
+        doi="10.1007/978-1-4612-0745-0",
+    ),
+    "lee2018": Reference(
+        (
+            "Jaehoon Lee", "Yasaman Bahri", "Roman Novak", "Samuel S. Schoenholz", "Jeffrey Pennington",
+            "Jascha Sohl-Dickstein",
+        ),
+        "Deep neural networks as Gaussian processes",
+        "International Conference on Learning Representations",
+        2018,
+        arxiv="1711.00165",
+    ),
+    "jacot2018": Reference(
+        ("Arthur Jacot", "Franck Gabriel", "Clément Hongler"),
+        "Neural tangent kernel: convergence and generalization in neural networks",
+        "Advances in Neural Information Processing Systems 31",
+        2018,
+        arxiv="1806.07572",
+    ),
+    "cheridito2022landscape": Reference(
+        ("Patrick Cheridito", "Arnulf Jentzen", "Florian Rossmannek"),
+        "Landscape analysis for shallow neural networks: complete classification of critical points for affine target"
+        " functions",
+        "Journal of Nonlinear Science 32, 64",
+        2022,
+        doi="10.1007/s00332-022-09823-8",
+        arxiv="2103.10922",
+    ),
     "zhang2021embedding": Reference(
         ("Yaoyu Zhang", "Zhongwang Zhang", "Tao Luo", "Zhi-Qin John Xu"),
         "Embedding principle of loss landscape of deep neural networks",
@@ -98,6 +131,29 @@ REFERENCES: dict[str, Reference] = {
         "Advances in Neural Information Processing Systems 31",
         2018,
         arxiv="1806.00900",
+    ),
+    "sussmann1992": Reference(
+        ("Héctor J. Sussmann",),
+        "Uniqueness of the weights for minimal feedforward nets with a given input-output map",
+        "Neural Networks 5(4), 589–593",
+        1992,
+        doi="10.1016/S0893-6080(05)80037-1",
+    ),
+    "fefferman1993": Reference(
+        ("Charles Fefferman", "Scott Markel"),
+        "Recovering a feed-forward net from its output",
+        "Advances in Neural Information Processing Systems 6",
+        1993,
+    ),
+    "woodworth2020": Reference(
+        (
+            "Blake Woodworth", "Suriya Gunasekar", "Jason D. Lee", "Edward Moroshko", "Pedro Savarese", "Itay Golan",
+            "Daniel Soudry", "Nathan Srebro",
+        ),
+        "Kernel and rich regimes in overparametrized models",
+        "Conference on Learning Theory, PMLR 125, 3635–3673",
+        2020,
+        arxiv="2002.09277",
     ),
     "marcotte2023": Reference(
         ("Sibylle Marcotte", "Rémi Gribonval", "Gabriel Peyré"),

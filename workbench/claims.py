@@ -10,13 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from derivations.claim import Claim, Relation, Status
+from derivations.interval import IntervalProblem
 from derivations.statement import Statement
 from numerics.tolerances import CRITICAL_GRADIENT
 from workbench.analysis import Analysis
 from workbench.errors import NotThere
 from workbench.landscape import Landscape
+from workbench.population_checks import check_population, level_claims
+from workbench.populations import is_population
 from workbench.results import EmbeddingCheck, Inertia
 from workbench.study import TwoLayerModel
+from workbench.teacher_claims import teacher_claims
 from workbench.verify import Verification, check_derivatives, check_integrators
 
 __all__ = ["VERIFY_WEIGHT", "claim_of", "landscape_claims", "verify"]
@@ -44,7 +48,10 @@ def verify(analysis: Analysis, landscape: Landscape | NotThere) -> Verification:
         for position, width in enumerate(widths):
             name = "derivation" if width is None else f"derivation, width {width}"
             update(position / len(widths), name)
-            claims += [replace(c, name=name) for c in check_derivatives(analysis.compile(width), seed=seed)]
+            system = analysis.compile(width)
+            check = check_population if is_population(analysis.problem) else check_derivatives
+            claims += [replace(c, name=name) for c in check(system, seed=seed)]
+            claims += [] if is_population(analysis.problem) else teacher_claims(system)
         if analysis.dtype == "float64":
             update(0.8, "order of the integrators")
             claims += check_integrators(analysis.compile(widths[0]), seed=seed)
@@ -54,7 +61,9 @@ def verify(analysis: Analysis, landscape: Landscape | NotThere) -> Verification:
         claims.append(Claim("landscape", "critical points", statement, evidence=evidence))
     else:
         claims += landscape_claims(landscape)
-    return Verification(tuple(claims), study.name if study is not None else "problem")
+        if isinstance(analysis.problem, IntervalProblem):
+            claims += level_claims(analysis.problem, landscape.points)
+    return Verification(tuple(claims), study.name if study is not None else "problem", analysis)
 
 
 def claim_of(statement: Statement) -> Claim:

@@ -7,14 +7,40 @@ inside the commands, so that ``--help`` answers at once.  Errors pass: `workbenc
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench import options, tables
-from workbench.errors import NotThere, Refusal
+from workbench.cli_options import (
+    BatchSize,
+    Device,
+    Digits,
+    Dtype,
+    Events,
+    Figure,
+    Frozen,
+    Index,
+    Json,
+    LabelNoise,
+    Method,
+    Name,
+    Phase,
+    Plot,
+    Seed,
+    Slice,
+    Starts,
+    StepSize,
+    Study,
+    Temperature,
+    Through,
+    Verbose,
+    checked,
+)
+from workbench.errors import NotThere
 from workbench.output import draw, show, write, write_json
 from workbench.progress import progress_for
 
@@ -32,77 +58,12 @@ theorem = typer.Typer(rich_markup_mode=None, help="The library of results: not i
 app.add_typer(theorem, name="theorem")
 
 
-def _checked(check: Callable[..., Any], *settings: Any) -> Callable[[Any], Any]:
-    """Return a callback of typer that checks the value of an option."""
-
-    def callback(value: Any) -> Any:
-        try:
-            return check(*settings, value)
-        except Refusal as refusal:
-            raise typer.BadParameter(str(refusal)) from None
-
-    return callback
-
-
-def _verbose(context: typer.Context, value: bool) -> None:
-    """Remember it where the entry of the command line looks, before anything can fail."""
-    if value and isinstance(context.obj, dict):
-        context.obj["verbose"] = True
-
-
 def _version(value: bool) -> None:
     if value:
         from importlib import metadata
 
         typer.echo(f"workbench {metadata.version('landscape-workbench')}")
         raise typer.Exit
-
-
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="Study file (TOML).", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a result.", show_default=False)]
-Device = Annotated[
-    str,
-    typer.Option(metavar="DEVICE", callback=_checked(options.check_device), help="cpu, cuda or cuda:N."),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        metavar="DTYPE",
-        callback=_checked(options.check_one_of, options.DTYPES, "a dtype"),
-        help="float64 or float32.",
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed, instead of the study's.", show_default=False),
-]
-Starts = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, max=10**6, help="Starts per width, instead of the study's.", show_default=False
-    ),
-]
-Json = Annotated[
-    str | None,
-    typer.Option(
-        "--json",
-        metavar="FILE",
-        callback=_checked(options.check_output, ()),
-        help="Write JSON; - for standard output.",
-    ),
-]
-Figure = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        callback=_checked(options.check_output, options.FIGURES),
-        help="Draw into a PDF, PNG or SVG file.",
-    ),
-]
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", callback=_verbose, is_eager=True, help="Show the traceback of an error."),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -125,7 +86,7 @@ def derive(
         typer.Option(
             "--show",
             metavar="WHAT",
-            callback=_checked(
+            callback=checked(
                 options.check_all_of, (*options.EQUATIONS, *options.MORE_EQUATIONS), "an equation"
             ),
             help=f"Repeatable; without it, those of {', '.join(options.EQUATIONS)} that apply. "
@@ -137,7 +98,7 @@ def derive(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            callback=_checked(options.check_one_of, options.FORMATS, "a format"),
+            callback=checked(options.check_one_of, options.FORMATS, "a format"),
             help="text, latex or json.",
         ),
     ] = "text",
@@ -148,6 +109,7 @@ def derive(
 ) -> None:
     """Print equations. They are exact: device, dtype and seed only concern what is checked by numbers."""
     from derivations.errors import AssumptionError
+    from workbench.derive import with_notes
 
     found, absent = {}, {}
     with _analysis(study, device, dtype, seed) as analysis:
@@ -168,7 +130,8 @@ def derive(
         write_json("-", {"schema": 1, "study": name, "derivations": content})
         return
     for what, derivation in found.items():
-        show(f"% {what}\n{derivation.latex()}\n\n" if form == "latex" else f"{derivation.text()}\n\n")
+        shown = with_notes(derivation, form)
+        show(f"% {what}\n{shown}\n\n" if form == "latex" else f"{shown}\n\n")
 
 
 @app.command()
@@ -193,21 +156,37 @@ def flow(
     study: Study,
     start: Annotated[str, typer.Option("--from", metavar="THETA.json", help="Starts; - for standard input.")],
     until: Annotated[
-        float, typer.Option(metavar="T", callback=_checked(options.check_time), help="End time.")
+        float, typer.Option(metavar="T", callback=checked(options.check_time), help="End time.")
     ],
     points: Annotated[int, typer.Option(metavar="N", min=2, max=10**5, help="Times recorded.")] = 200,
+    event: Events = None,
+    step_size: StepSize = None,
+    batch_size: BatchSize = None,
+    label_noise: LabelNoise = 0.0,
+    temperature: Temperature = 0.0,
     json_file: Json = None,
     figure: Figure = None,
+    plot: Plot = "loss",
+    phase: Phase = None,
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
     verbose: Verbose = False,
 ) -> None:
-    """Integrate the derived gradient flow from one or many starts."""
+    """Integrate the derived gradient flow, or descend, from one or many starts."""
+    from workbench.flow_settings import FlowSettings
+
+    if (plot == "phase") != (phase is not None):
+        raise ValueError("--plot phase and --phase X,Y: found one of them; accepted: both or none")
+    settings = FlowSettings(tuple(event or ()), step_size, batch_size, label_noise, temperature)
     with _analysis(study, device, dtype, seed) as analysis:
-        result = analysis.flow(_points(analysis, start), until, count=points)
+        if settings.descends and analysis.study is not None:
+            settings = replace(settings, seed=analysis.study.landscape.seed)
+        chosen = () if settings == FlowSettings() else (settings,)
+        result = analysis.flow(_points(analysis, start), until, points, *chosen)
         content = result.to_dict()
-        draw(figure, result)
+        pair = None if phase is None else options.phase_of(phase)
+        draw(figure, result if plot == "loss" else result.view(plot, pair))
     if not write_json(json_file, content):
         _print(tables.flow_table(content))
 
@@ -216,15 +195,40 @@ def flow(
 def critical(
     study: Study,
     json_file: Json = None,
+    figure: Figure = None,
+    plane: Slice = None,
+    through: Through = None,
+    index: Index = None,
+    frozen: Frozen = None,
+    digits: Digits = None,
+    method: Method = "auto",
     starts: Starts = None,
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
     verbose: Verbose = False,
 ) -> None:
-    """All critical points found for the study's width."""
+    """All critical points found for the study's width.
+
+    The figure shows Hessian spectra, or with --slice or --through the risk on a plane.
+    """
+    if figure is None and (plane is not None or through is not None):
+        raise ValueError(
+            "--slice and --through: found without --figure; accepted: with it, they say what it shows"
+        )
     with _analysis(study, device, dtype, seed, starts) as analysis:
-        content = analysis.critical().to_dict()
+        chosen: Any = {name: u for name, u in (("index", index), ("digits", digits)) if u is not None}
+        if frozen is not None:
+            from workbench.theta import read_frozen
+
+            chosen["frozen"] = read_frozen(frozen, analysis.compile())
+        result = analysis.critical(**chosen, method=method)
+        content = result.to_dict()
+        if figure is not None:
+            draw(
+                figure,
+                result.view(options.phase_of(plane) if plane else None, options.names_of(through or "")),
+            )
     if not write_json(json_file, content):
         _print(*tables.landscape_tables(content, edges=False))
 
@@ -237,7 +241,7 @@ def landscape(
         str | None,
         typer.Option(
             metavar="FILE.graphml",
-            callback=_checked(options.check_output, (".graphml",)),
+            callback=checked(options.check_output, (".graphml",)),
             help="Write the graph as GraphML.",
         ),
     ] = None,
@@ -285,7 +289,7 @@ def report(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="DIR", callback=_checked(options.check_directory), help="Directory."
+            "--output", "-o", metavar="DIR", callback=checked(options.check_directory), help="Directory."
         ),
     ],
     no_pdf: Annotated[bool, typer.Option("--no-pdf", help="Write the LaTeX source only.")] = False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from derivations.equations import derive, explicit
 from derivations.problem import Problem
 from derivations.statement import Statement
 from workbench.errors import NotThere
+from workbench.network_blocks import network_blocks
+from workbench.populations import Population, digest, inputs_of, integration, is_population, sentence
 from workbench.report import Block, DataSummary, ReportContent
 from workbench.study import shipped_studies
 from workbench.tex import Tex
@@ -28,6 +31,12 @@ __all__ = ["content"]
 #: Most parameters of a network whose flow is also written out parameter by parameter.
 EXPLICIT_PARAMETERS = 12
 LIBRARIES = ("sympy", "torch", "networkx", "matplotlib")
+#: What an entry is where points are not sorted into orbits and strata.
+ENTRIES = (
+    "One entry stands for all critical points found with one network function (for Gaussian inputs, with one value of the risk)"
+    " that have a negative eigenvalue, or for all those that have none; the spectrum is that of the representative. How many"
+    " connected sets they form, and of which dimension, is not decided. Embeddings and descents were not computed."
+)
 
 
 def content(analysis: Analysis) -> ReportContent:
@@ -38,7 +47,8 @@ def content(analysis: Analysis) -> ReportContent:
     StudyError
         If there is no study, or no data.
     """
-    study, data = analysis.required_study("a report"), analysis.required_data("a report")
+    study = analysis.required_study("a report")
+    data = _data(analysis)
     warnings: list[str] = []
     landscape = analysis.landscape_or_reason()
     if isinstance(landscape, NotThere):
@@ -52,7 +62,9 @@ def content(analysis: Analysis) -> ReportContent:
     if files and data.sha256 == _shipped_iris():
         references = ["fisher1936iris", "uci_iris", *references]
     found: dict[str, Any] = {}
+    sets: dict[str, Sequence[Block]] = {}
     if not isinstance(landscape, NotThere):
+        sets = {} if landscape.connected else {"critical_points": [Block("", ENTRIES)]}
         found = {
             "points": landscape.points,
             "edges": landscape.edges,
@@ -65,9 +77,13 @@ def content(analysis: Analysis) -> ReportContent:
         title=study.title,
         study_name=study.name,
         study_toml=study.path.read_text(encoding="utf-8") if study.path else study.to_toml(),
-        data_summary=DataSummary(data.n, data.d, data.o, data.source, data.sha256),
+        data_summary=data,
         sections=study.report.sections,
-        derivations=blocks(analysis.problem, analysis.statements, analysis.small_sizes(EXPLICIT_PARAMETERS)),
+        derivations={
+            **blocks(analysis.problem, analysis.statements, analysis.small_sizes(EXPLICIT_PARAMETERS)),
+            **network_blocks(analysis.problem, study.report.sections),
+            **sets,
+        },
         claims=verification.claims,
         provenance=_provenance(analysis),
         references=references,
@@ -76,16 +92,26 @@ def content(analysis: Analysis) -> ReportContent:
     )
 
 
+def _data(analysis: Analysis) -> DataSummary:
+    if is_population(analysis.problem):
+        study = analysis.required_study("a report")
+        text = f"{sentence(analysis.problem)} {integration(analysis.compile())}"
+        return DataSummary("", inputs_of(analysis.problem), 1, "", digest(study), Tex(text))
+    data = analysis.required_data("a report")
+    return DataSummary(data.n, data.d, data.o, data.source, data.sha256)
+
+
 def blocks(
-    problem: Problem, topics: Mapping[str, Sequence[Statement]], sizes: dict[str, int] | None
+    problem: Problem | Population, topics: Mapping[str, Sequence[Statement]], sizes: dict[str, int] | None
 ) -> dict[str, Sequence[Block]]:
     """Return the paragraphs of every section that holds equations or statements."""
-    flow = derive(problem, "gradient-flow")
+    of = partial(derive, problem) if isinstance(problem, Problem) else problem.derive
+    flow = of("gradient-flow")
     out: dict[str, list[Block]] = {
-        "problem": [_equations(derive(problem, "risk"), "")],
+        "problem": [_equations(of("risk"), "")],
         "gradient_flow": [_equations(flow, "For symbolic sizes")],
     }
-    if sizes is not None:
+    if sizes is not None and isinstance(problem, Problem):
         written = ", ".join(f"{name} = {value}" for name, value in sizes.items())
         derivation = explicit(problem, sizes)
         text = Tex(rf"For ${written}$ the same equations read, parameter by parameter:")

@@ -5,17 +5,16 @@ Decimals are read as the rational numbers they spell (``0.1`` is 1/10): a deriva
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.csv_table import one_hot, read_table, standardized
 from workbench.errors import (
     Refusal,
     StudyError,
@@ -25,14 +24,15 @@ from workbench.errors import (
     exact_number,
     fault,
     parsed,
-    read_text,
     unknown_name,
 )
+from workbench.teacher import check_inputs, output_count, teacher_of
 
 if TYPE_CHECKING:
     from sympy import Expr, Symbol
 
-    from workbench.study import DataTable
+    from derivations.teacher import Teacher
+    from workbench.study_tables import DataTable, TeacherTable
 
 __all__ = [
     "Dataset",
@@ -47,10 +47,8 @@ __all__ = [
     "parse_target",
 ]
 
-CSV_BYTES = 64 * 1024**2
 SYMBOLIC_COORDINATES = 16  # x[0] ... x[15] may stand in a target whose dimension is left symbolic
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-MISSING = {"", "nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+_BY_TEACHER = ", targets from a teacher"
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ class Dataset:
         Where the numbers come from, and what was done to them.
     sha256 : str
         Of the bytes of the file; for arrays of the exact numbers written as JSON.
+    teacher : Teacher or None
+        The network whose outputs y are.
     """
 
     x: tuple[tuple[Expr, ...], ...]
@@ -80,6 +80,7 @@ class Dataset:
     output_names: tuple[str, ...]
     source: str
     sha256: str
+    teacher: Teacher | None = None
 
     @property
     def n(self) -> int:
@@ -102,7 +103,11 @@ class Dataset:
 
     def y_float(self) -> list[list[float]]:
         """Return y as an (n, o) nested list of floats, also where y is (n,)."""
-        return [[_to_float(value) for value in row] for row in self.y]
+        return [list(row) for row in self._y_float]
+
+    @cached_property
+    def _y_float(self) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(_to_float(value) for value in row) for row in self.y)
 
 
 @dataclass(frozen=True)
@@ -152,16 +157,17 @@ def load_dataset(
     if data is None:
         return None
     if data.kind == "arrays":
-        return _from_arrays(data.x, data.y)
+        return _from_arrays(data.x, data.y, data.teacher)
     if data.kind == "file":
-        return _from_file(Path(base_directory) / data.file, data.inputs, data.target, data.standardize)
+        path = Path(base_directory) / data.file
+        return _from_file(path, data.inputs, data.target, data.standardize, data.teacher)
     if data.kind == "interval":
         lower, upper = exact_number(data.lower), exact_number(data.upper)
-        (x,), target = parse_target(data.target, 1)
+        (x,), target = _target(data.target, data.teacher, 1)
         return IntervalDensity(lower, upper, x, target)
     from sympy import Integer, Symbol
 
-    symbols, target = parse_target(data.target, data.dimension)
+    symbols, target = _target(data.target, data.teacher, data.dimension)
     symbolic = isinstance(data.dimension, str)
     dimension = Symbol(data.dimension, integer=True, positive=True) if symbolic else Integer(data.dimension)
     return GaussianPopulation(dimension, symbols, target)
@@ -230,29 +236,72 @@ def parse_target(text: object, dimension: int | str) -> tuple[tuple[Symbol, ...]
     Refusal
         If the formula is refused.
     """
-    from sympy import Symbol
-
     from derivations.formula import parse_formula
 
-    if dimension == 1:
-        x: tuple[Symbol, ...] = (Symbol("x", real=True),)
-    else:
-        count = SYMBOLIC_COORDINATES if isinstance(dimension, str) else dimension
-        x = tuple(Symbol(f"x_{j}", real=True) for j in range(count))
+    x = _coordinates(dimension)
     names = {"x": x[0] if dimension == 1 else x}
     what = "a formula in x" if dimension == 1 else "a formula in x[0], x[1], ..."
     return x, parsed(text, what, lambda formula: parse_formula(formula, names), at="target")[1]
 
 
+def _coordinates(dimension: int | str) -> tuple[Symbol, ...]:
+    from sympy import Symbol
+
+    if dimension == 1:
+        return (Symbol("x", real=True),)
+    count = SYMBOLIC_COORDINATES if isinstance(dimension, str) else dimension
+    return tuple(Symbol(f"x_{j}", real=True) for j in range(count))
+
+
+def _target(
+    text: str | None, teacher: TeacherTable | None, dimension: int | str
+) -> tuple[tuple[Symbol, ...], Expr]:
+    """Return the coordinates and the target as an expression, given as a formula or by a teacher.
+
+    A teacher of fewer inputs than coordinates has weight 0 on the others.
+    """
+    if teacher is None:
+        return parse_target(text, dimension)
+    x, network = _coordinates(dimension), teacher_of(teacher)
+    return x, network.outputs([x[: network.inputs]])[0][0]
+
+
 def _to_float(number: Expr) -> float:
-    return number.p / number.q if number.is_Rational else float(number)  # the quotient is correctly rounded
+    if number.is_Rational:
+        return number.p / number.q  # correctly rounded
+    return float(number.evalf(30))  # 30 digits before rounding; outputs of a teacher are sums that may cancel
 
 
-def _from_arrays(x: Sequence[Sequence[object]], y: Sequence[object]) -> Dataset:
-    check_shapes(x, y)
-    scalar = not isinstance(y[0], tuple)
+def _taught(
+    table: TeacherTable, inputs: tuple[tuple[Expr, ...], ...], file: object = "study"
+) -> tuple[Teacher, tuple[tuple[Expr, ...], ...]]:
+    """Return the teacher and its exact outputs, which must be finite real numbers."""
+    teacher = teacher_of(table)
+    outputs = teacher.outputs(inputs)
+    for i, row in enumerate(outputs):
+        for value in row:
+            rough = value.evalf(15)
+            if not (rough.is_Float or rough.is_Rational) or not math.isfinite(float(rough)):
+                found = f"the output {rough} at sample {i + 1}"
+                raise StudyError(
+                    fault(file, "data.teacher", Refusal(found, "finite real outputs at every x"))
+                )
+    return teacher, outputs
+
+
+def _from_arrays(
+    x: Sequence[Sequence[object]], y: Sequence[object] | None, table: TeacherTable | None = None
+) -> Dataset:
     inputs = tuple(tuple(map(exact_number, row)) for row in x)
-    outputs = tuple(tuple(map(exact_number, row if isinstance(row, tuple) else (row,))) for row in y)
+    teacher = None
+    if table is not None:
+        teacher, outputs = _taught(table, inputs)
+        scalar = output_count(table) is None
+    else:
+        given = y or ()
+        check_shapes(x, given)
+        scalar = not isinstance(given[0], tuple)
+        outputs = tuple(tuple(map(exact_number, u if isinstance(u, tuple) else (u,))) for u in given)
     text = json.dumps([[[str(value) for value in row] for row in array] for array in (inputs, outputs)])
     return Dataset(
         x=inputs,
@@ -260,8 +309,9 @@ def _from_arrays(x: Sequence[Sequence[object]], y: Sequence[object]) -> Dataset:
         scalar_output=scalar,
         input_names=_numbered("x", len(inputs[0])),
         output_names=("y",) if scalar else _numbered("y", len(outputs[0])),
-        source="arrays in the study",
+        source="arrays in the study" + _BY_TEACHER * (teacher is not None),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
+        teacher=teacher,
     )
 
 
@@ -269,71 +319,15 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
     return tuple(f"{name}{j}" for j in range(1, count + 1))
 
 
-@dataclass(frozen=True)
-class _Table:
-    path: Path
-    columns: dict[str, list[str]]
-    lines: list[int]
-    sha256: str
-
-    def fault(self, line: int, column: str, found: str, accepted: str) -> StudyError:
-        return StudyError(fault(self.path, f"line {line}, column {column!r}", Refusal(found, accepted)))
-
-    def is_text(self, name: str) -> bool:
-        """Say whether no cell is a number: a column with some numbers is numeric, its other cells faults."""
-        return not any(NUMBER.fullmatch(cell) for cell in self.columns[name])
-
-    def texts(self, name: str) -> list[str]:
-        for line, cell in zip(self.lines, self.columns[name], strict=True):
-            if cell.casefold() in MISSING:
-                raise self.fault(line, name, repr(cell) if cell else "an empty cell", "a class name")
-        return self.columns[name]
-
-    def numbers(self, name: str) -> list[float]:
-        """Read a column as float64; an exact value is the shortest decimal of each."""
-        for line, cell in zip(self.lines, self.columns[name], strict=True):
-            if not NUMBER.fullmatch(cell) or not math.isfinite(float(cell)):
-                found = describe(cell) if cell else "an empty cell"
-                raise self.fault(line, name, found, "a finite decimal number")
-        return [float(cell) for cell in self.columns[name]]
-
-
-def _read_table(path: Path) -> _Table:
-    text, content = read_text(path, limit=CSV_BYTES, what="a CSV file", key="data.file")
-
-    def refuse(line: int, found: str, accepted: str) -> StudyError:
-        return StudyError(fault(path, f"line {line}", Refusal(found, accepted)))
-
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    try:
-        records = [(reader.line_num, [cell.strip() for cell in record]) for record in reader if record]
-    except csv.Error as error:
-        raise refuse(reader.line_num, f"malformed CSV ({error})", "comma-separated values") from None
-    if not records:
-        raise refuse(1, "an empty file", "a header naming the columns, and rows below it")
-    (first, names), rows = records[0], records[1:]
-    if len(names) == 1:
-        raise refuse(first, f"a single column {describe(names[0])}", "comma-separated columns, at least two")
-    if "" in names or all(NUMBER.fullmatch(name) for name in names):
-        found = "a column without a name" if "" in names else "numbers and no header"
-        raise refuse(first, found, "a header that names every column")
-    for name in names:
-        if names.count(name) > 1:
-            raise refuse(first, f"{names.count(name)} columns named {name!r}", "a header of different names")
-    for line, cells in rows:
-        if len(cells) != len(names):
-            raise refuse(line, f"{len(cells)} cells", f"{len(names)} cells, as in the header")
-    if not rows:
-        raise refuse(first, "no rows below the header", "at least one row of data")
-    columns = {name: [cells[j] for _, cells in rows] for j, name in enumerate(names)}
-    return _Table(path, columns, [line for line, _ in rows], hashlib.sha256(content).hexdigest())
-
-
 def _from_file(
-    path: Path, inputs: tuple[str, ...] | None, target: str | tuple[str, ...], standardize: bool
+    path: Path,
+    inputs: tuple[str, ...] | None,
+    target: str | tuple[str, ...] | None,
+    standardize: bool,
+    taught: TeacherTable | None = None,
 ) -> Dataset:
-    table = _read_table(path)
-    targets = (target,) if isinstance(target, str) else target
+    table = read_table(path)
+    targets = (target,) if isinstance(target, str) else target or ()
     for key, chosen in [("data.inputs", inputs or ()), ("data.target", targets)]:
         for name in chosen:
             if name not in table.columns:
@@ -346,41 +340,38 @@ def _from_file(
     columns = []
     for name in inputs:
         values = table.numbers(name)
-        columns.append(map(exact_number, _standardized(path, name, values) if standardize else values))
+        columns.append(map(exact_number, standardized(path, name, values) if standardize else values))
+    x = tuple(zip(*columns, strict=True))
+    source = path.name + (", inputs standardized" if standardize else "")
+    if taught is not None:
+        try:
+            check_inputs(taught, len(inputs))
+        except Refusal as refusal:
+            raise StudyError(fault(path, "data", refusal)) from None
+        teacher, y = _taught(taught, x, path)
+        names = ("y",) if output_count(taught) is None else _numbered("y", len(y[0]))
+        content = table.sha256 + taught.model_dump_json()
+        return Dataset(
+            x=x,
+            y=y,
+            scalar_output=output_count(taught) is None,
+            input_names=inputs,
+            output_names=names,
+            source=source + _BY_TEACHER,
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+            teacher=teacher,
+        )
     if isinstance(target, str) and table.is_text(target):
-        output_names, outputs = _one_hot(table, target)
+        output_names, outputs = one_hot(table, target)
     else:
         output_names = targets
         outputs = [[exact_number(value) for value in table.numbers(name)] for name in targets]
     return Dataset(
-        x=tuple(zip(*columns, strict=True)),
+        x=x,
         y=tuple(zip(*outputs, strict=True)),
         scalar_output=isinstance(target, str) and output_names == (target,),
         input_names=inputs,
         output_names=output_names,
-        source=path.name + (", inputs standardized" if standardize else ""),
+        source=source,
         sha256=table.sha256,
     )
-
-
-def _standardized(path: Path, name: str, values: list[float]) -> list[float]:
-    """Shift and scale to mean 0 and population standard deviation 1 (ddof = 0), in float64."""
-    if min(values) == max(values):
-        refusal = Refusal(f"a constant column {name!r}", "columns that vary, where standardize = true")
-        raise StudyError(fault(path, "data.standardize", refusal))
-    try:
-        mean = math.fsum(values) / len(values)
-        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
-        return [(value - mean) / deviation for value in values]
-    except (OverflowError, ZeroDivisionError):
-        refusal = Refusal(f"column {name!r}, {min(values)} to {max(values)}", "a spread float64 can square")
-        raise StudyError(fault(path, "data.standardize", refusal)) from None
-
-
-def _one_hot(table: _Table, target: str) -> tuple[tuple[str, ...], list[list[Expr]]]:
-    texts = table.texts(target)
-    classes = tuple(sorted(set(texts)))
-    if len(classes) < 2:
-        refusal = Refusal(f"one class only, {classes[0]!r}", "a column with at least two classes")
-        raise StudyError(fault(table.path, "data.target", refusal))
-    return classes, [[exact_number(int(text == name)) for text in texts] for name in classes]

@@ -9,14 +9,17 @@ r"""What ``workbench derive --show`` prints: equations by name, and statements w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from derivations import equations
+from derivations.activation_table import ActivationTable, activation_table
+from derivations.claim import Status
 from derivations.conservation import conservation_derivation
 from derivations.derivation import Derivation
 from derivations.embedding import embedding_statements
 from derivations.errors import AssumptionError
+from derivations.identities import identity_statements
 from derivations.interval import INTERVAL_WHATS, IntervalProblem
 from derivations.kkt import kkt
 from derivations.null_embedding import null_statement
@@ -25,10 +28,12 @@ from derivations.problem import Problem
 from derivations.splitting_law import splitting_law
 from derivations.statement import Statement
 from derivations.symmetry import symmetry_derivation
+from derivations.wide_network import derive_kernels
 from workbench.errors import NotThere, unknown_name
 from workbench.options import EQUATIONS, MORE_EQUATIONS
+from workbench.populations import for_population
 
-__all__ = ["SHOWN", "Statements", "derive", "statements"]
+__all__ = ["SHOWN", "Statements", "derive", "statements", "with_notes"]
 
 #: Names accepted by ``derive``; those that need an assumption say which.
 SHOWN = (*EQUATIONS, *MORE_EQUATIONS)
@@ -44,11 +49,14 @@ class Statements:
         What was asked for, and a heading.
     statements : tuple of Statement
         In the order they are to be read.
+    derived_from : object
+        The problem they are about.
     """
 
     name: str
     title: str
     statements: tuple[Statement, ...]
+    derived_from: Any = field(default=None, compare=False, repr=False)
 
     def latex(self) -> str:
         """Return LaTeX: a paragraph for each statement, its derivation as a list."""
@@ -81,6 +89,9 @@ class Statements:
 
     def _repr_markdown_(self) -> str:
         return "\n\n".join(f"**{_heading(s)}** {s.statement}" for s in self.statements)
+
+    def _repr_html_(self) -> str:
+        return "".join(statement._repr_html_() for statement in self.statements)
 
     def _repr_latex_(self) -> str:
         return self.latex()
@@ -120,7 +131,7 @@ def _kkt(problem: Problem, what: str) -> Derivation:
             f"the {_CONSTRAINED[what]} problem is about the margins y f of a classifier; the loss is {name}: choose"
             f" {', '.join(_MARGIN_LOSSES)}, or ask for kkt-norm"
         )
-    return kkt(problem, _CONSTRAINED[what])
+    return replace(kkt(problem, _CONSTRAINED[what]), name=what)
 
 
 _TOPICS: Mapping[str, tuple[str, Callable[[Problem], list[Statement]]]] = {
@@ -130,7 +141,41 @@ _TOPICS: Mapping[str, tuple[str, Callable[[Problem], list[Statement]]]] = {
 }
 
 
-def derive(problem: Problem | IntervalProblem | GaussianProblem, what: str) -> Derivation | Statements:
+def _activation(network: Problem) -> ActivationTable:
+    from workbench.torch_form import torch_row  # PyTorch is not needed for equations
+
+    if network.activation is None:
+        raise NotThere("the activation of this problem is general; name one, such as activation = 'tanh'")
+    return activation_table(network.activation).with_rows(torch_row(network.activation))
+
+
+#: What is left of the conserved quantities of a population where none holds for all samples.
+_OPEN = Statement(
+    "conserved quantity of this population",
+    "None is known: no quantity that is sought is conserved for all samples. Whether one is for this population is open.",
+    ("That samples exist along whose flow a quantity changes says nothing about one population.",),
+    Status.UNDECIDED,
+    {},
+)
+
+
+def _identities(network: Problem) -> Statements:
+    return Statements("identities", "Output-preserving identities", tuple(identity_statements(network)))
+
+
+#: What belongs to the network alone, whatever the data.
+_OF_THE_NETWORK: Mapping[str, Callable[[Problem], Derivation | Statements | ActivationTable]] = {
+    "activation": _activation,
+    "kernels": derive_kernels,
+    "identities": _identities,
+}
+#: What formulas and diagonal networks have as well.
+_OF_EVERY_MODEL = ("symmetries", "conservation", "identities")
+
+
+def derive(
+    problem: Problem | IntervalProblem | GaussianProblem, what: str
+) -> Derivation | Statements | ActivationTable:
     """Return the equations or statements called ``what``, one of ``SHOWN``.
 
     Raises
@@ -142,10 +187,24 @@ def derive(problem: Problem | IntervalProblem | GaussianProblem, what: str) -> D
     """
     if what not in SHOWN:
         raise ValueError(f"--show: {unknown_name(what, SHOWN, 'an equation')}")
+    return replace(_derived(problem, what), derived_from=problem)
+
+
+def _derived(
+    problem: Problem | IntervalProblem | GaussianProblem, what: str
+) -> Derivation | Statements | ActivationTable:
+    if what in _OF_THE_NETWORK:
+        network = problem if isinstance(problem, Problem) else problem.problem
+        _check_network(network, what)
+        return _OF_THE_NETWORK[what](network)
     if not isinstance(problem, Problem):
+        if what in _TOPICS:
+            title, function = _TOPICS[what]
+            return Statements(what, title, tuple(for_population(function(problem.problem))) or (_OPEN,))
         return _population(problem, what)
     if what in _CONSTRAINED:
-        _check_network(problem, what)
+        if what == "kkt-neuron":
+            _check_network(problem, what)
         return _kkt(problem, what)
     if what in _TOPICS:
         _check_network(problem, what)
@@ -158,25 +217,53 @@ def _population(problem: IntervalProblem | GaussianProblem, what: str) -> Deriva
     known = INTERVAL_WHATS if isinstance(problem, IntervalProblem) else POPULATION_WHATS
     if what not in known:
         raise NotThere(
-            f"'{what}' of a loss over {problem.kind} data is not there yet; there are {', '.join(known)}"
+            f"'{what}' of a loss over {problem.kind} data is not there yet; there are {', '.join([*known, *_TOPICS])}"
         )
     return problem.derive(what)
 
 
 def _check_network(problem: Problem, what: str) -> None:
-    if problem.kind not in ("two_layer", "deep"):
+    without_layers = problem.kind in ("formula", "diagonal") and what in _OF_EVERY_MODEL
+    if problem.kind not in ("two_layer", "deep") and not without_layers:
         raise NotThere(
             f"'{what}' of a {problem.kind} model is not there yet; it needs kind = 'two_layer' or 'deep'"
         )
 
 
-def statements(problem: Problem) -> dict[str, list[Statement]]:
+def with_notes(result: Any, form: str) -> str:
+    r"""Return the text or the LaTeX of a result with its notes, which say what the equations hold for.
+
+    Parameters
+    ----------
+    result : Derivation, Statements or ActivationTable
+        What ``derive`` returns.
+    form : str
+        ``text`` or ``latex``.
+
+    Examples
+    --------
+    >>> from derivations.problem import Problem
+    >>> print(with_notes(derive(Problem.two_layer("relu"), "jacobian"), "text").splitlines()[-1].strip())
+    The activation has a kink: derivatives are meant almost everywhere, with the convention $\sigma'(0) = 0$.
+    """
+    shown = str(result.latex() if form == "latex" else result.text())
+    notes = [note for note in getattr(result, "notes", ()) if note not in shown]
+    if not notes:
+        return shown
+    if form == "latex":
+        return "\n".join([shown, "", *notes])
+    return "\n".join([shown, "  notes", *(f"    {note}" for note in notes)])
+
+
+def statements(problem: Problem | IntervalProblem | GaussianProblem) -> dict[str, list[Statement]]:
     """Return every statement there is for the problem, by topic; topics that do not apply are left out."""
     out = {}
+    network = problem if isinstance(problem, Problem) else problem.problem
     for name, (_, function) in _TOPICS.items():
         try:
-            _check_network(problem, name)
-            out[name] = function(problem)
+            _check_network(network, name)
+            found = function(network)
         except NotThere:
             continue
+        out[name] = found if network is problem else for_population(found)
     return out

@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from numerics.compile import CompiledSystem
+from numerics.manifold import LocalSet, local_set
 from numerics.spectrum import Inertia, Spectrum
+from workbench.classification import classified, is_lower_bound
 from workbench.connections import Descent
 from workbench.embedding_checks import EmbeddedPoint
 from workbench.network import SAME_NEURON, Architecture
-from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
+from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch, Zeros
 from workbench.search import Catalogue, Key
 
 __all__ = ["Embedding", "Exploration", "Findings", "Node", "records"]
 
 #: Relative bound for the residuals of an embedded point; measured 1e-15.
 EMBEDDING_TOLERANCE = 1e-10
-#: A square loss this small is zero to rounding, the targets being of order one.
-EXACT_FIT = 1e-24
 
 
 @dataclass
@@ -141,7 +141,7 @@ def _point(
 ) -> CriticalPoint:
     key, inertia, shape = node.key, node.spectrum.inertia, found.shape
     origin = names.get(Key(key.origin, key.serial, (1,) * key.origin.width, 0))
-    unexplained = inertia.zero - node.dimension
+    zeros, local = _zeros(node, system_of)
     cells: Mapping[Inertia, int] = found.catalogue.cells.get(key, {})
     sources = dict.fromkeys(names[e.source] for e in found.embeddings if e.target == key)
     above = node.value > lowest + 1e-9 * (1 + abs(lowest))
@@ -153,9 +153,9 @@ def _point(
         orbit: int | None = shape.orbit_size(key.copies, key.dead, resting)
     else:
         orbit = key.origin.network.orbit_size(shape)
-    if key.trivial and unexplained > 0:
-        orbit = None  # one of a continuum of unknown shape
-    return CriticalPoint(
+    if key.trivial and inertia.zero:
+        orbit = None  # one of a continuum
+    point = CriticalPoint(
         id=names[key],
         width=key.width,
         theta=_blocks(node, shape, system_of),
@@ -165,12 +165,10 @@ def _point(
         inertia=inertia,
         largest_zero=node.spectrum.largest_zero,
         smallest_nonzero=node.spectrum.smallest_nonzero,
-        stratum=_stratum(key, origin, unexplained),
+        stratum=_stratum(key, origin, zeros),
         origin=None if key.trivial else origin,
         copies=key.copies,
         dead=key.dead,
-        manifold_dimension=node.dimension if unexplained == 0 else None,
-        unexplained_zeros=max(unexplained, 0),
         orbit_size=orbit,
         found=found.catalogue.found.get(key, 0),
         found_by=node.found_by,
@@ -178,15 +176,24 @@ def _point(
         embedded_from=tuple(sources),
         global_minimum=_global(found, node, above),
     )
+    return classified(point, zeros, local)
+
+
+def _zeros(node: Node, system_of: Callable[[int], CompiledSystem]) -> tuple[Zeros, LocalSet]:
+    """Explain the zero eigenvalues: the stratum's dimension as far as measurement confirms it, then what was measured beyond."""
+    count = node.spectrum.inertia.zero
+    if node.key.width == 0 or count == 0:
+        return Zeros(unexplained=count), LocalSet(count, 0, "flat" if count == 0 else None)
+    local = local_set(system_of(node.key.width), node.theta)
+    embedding = min(node.dimension, local.dimension)
+    return Zeros(0, embedding, local.dimension - embedding, count - local.dimension), local
 
 
 def _global(found: Findings, node: Node, above: bool) -> bool | None:
     """False where a lower value or a negative eigenvalue is known; True where a loss that is not negative vanishes."""
     if node.spectrum.inertia.negative or above:
         return False
-    loss = found.catalogue.system_of(1).problem.loss
-    exact = loss is not None and loss.name == "square" and 0 <= node.value <= EXACT_FIT
-    return True if exact else None
+    return True if is_lower_bound(found.catalogue.system_of(1).problem, node.value) else None
 
 
 def _blocks(node: Node, shape: Architecture, system_of: Callable[[int], CompiledSystem]) -> dict[str, Any]:
@@ -196,11 +203,13 @@ def _blocks(node: Node, shape: Architecture, system_of: Callable[[int], Compiled
     return {name: part.tolist() for name, part in system_of(node.key.width).unpack(node.theta).items()}
 
 
-def _stratum(key: Key, origin: str | None, unexplained: int) -> str:
+def _stratum(key: Key, origin: str | None, zeros: Zeros) -> str:
     if key.width == 0:
         return "constant"
     if key.trivial:
-        return "irreducible" if unexplained <= 0 else "set of unknown dimension"
+        if zeros.unexplained:
+            return "set of unknown dimension"
+        return "measured manifold" if zeros.manifold else "irreducible"
     parts = [origin or "the constant network"]
     if any(count > 1 for count in key.copies):
         parts.append(f"split ({', '.join(map(str, key.copies))})")

@@ -170,8 +170,13 @@ def validation_faults(
         elif kind == "literal_error":
             refusal = unknown_name(error["input"], re.findall(r"'(\w+)'", context["expected"]), "a name")
         elif kind == "extra_forbidden":
-            here, key = keys[location[:-1]], str(location[-1])
-            homes = [f"[{table[0]}]" for table, names in keys.items() if table and key in names]
+            inner = tuple(step for step in location[:-1] if not isinstance(step, int))
+            here, key = keys[inner], str(location[-1])
+            homes = [
+                f"[{'.'.join(map(str, table[:1] + table[2:]))}]"
+                for table, names in keys.items()
+                if table and key in names
+            ]
             hint = nearest(key, here) or (f"The key belongs to {homes[0]}." if homes else "")
             refusal = Refusal("an unknown key", f"a key of this table ({', '.join(here)})", hint=hint)
         elif not isinstance(refusal, Refusal):

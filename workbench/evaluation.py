@@ -1,4 +1,4 @@
-r"""Numbers at given parameters: value, gradient, Hessian spectrum and inertia, outputs; and integrated trajectories.
+r"""Numbers at given parameters: value, gradient, Hessian spectrum and inertia, outputs.
 
 >>> import workbench as wb
 >>> study = wb.study_from_mapping({"schema": 1, "name": "one", "model": {"width": 1, "input_bias": False},
@@ -10,70 +10,61 @@ r"""Numbers at given parameters: value, gradient, Hessian spectrum and inertia, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from derivations.html_table import html_table
 from numerics.compile import CompiledSystem
-from numerics.flow import integrate
+from numerics.interval_system import IntervalSystem
+from numerics.lanczos import ExtremeSpectrum, extreme_spectrum
+from numerics.population_system import PopulationSystem
 from numerics.spectrum import Spectrum, spectrum
 
-__all__ = ["Evaluation", "Trajectories", "evaluate", "flow"]
+__all__ = ["Evaluation", "evaluate"]
 
 SCHEMA = 1
-#: Attempted steps of a trajectory; one that chatters along a kink would go on for minutes.
-MOST_STEPS = 10_000
+#: Trained parameters up to which the Hessian is written down and all its eigenvalues are computed: the time of a minute.
+MOST_DENSE = 3000
+#: Eigenvalues at each end of the spectrum of a larger Hessian.
+ENDS = 10
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results at one or many points; ``spectra[j]`` holds the eigenvalues and the inertia at point j."""
+    """Results at one or many points; ``spectra[j]`` holds the eigenvalues at point j: all of them, or both ends.
+
+    ``derived_from`` is the compiled system, whose ``derived_from`` is the problem.
+    """
 
     study: str
     points: tuple[dict[str, Any], ...]
-    spectra: tuple[Spectrum, ...]
+    spectra: tuple[Spectrum | ExtremeSpectrum, ...]
+    derived_from: Any = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of schema 1."""
         return {"schema": SCHEMA, "study": self.study, "points": list(self.points)}
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{p['value']:.10g}</td><td>{p['gradient_norm']:.3g}</td><td>{tuple(p['inertia'].values())}</td></tr>"
+        rows = [
+            (
+                f"{p['value']:.10g}",
+                f"{p['gradient_norm']:.3g}",
+                "not known" if p["inertia"] is None else tuple(p["inertia"].values()),
+            )
             for p in self.points
-        )
-        return f"<table><tr><th>R</th><th>|grad R|</th><th>inertia (−, 0, +)</th></tr>{rows}</table>"
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """Solutions of the gradient flow from one or many starts."""
-
-    study: str
-    trajectories: tuple[dict[str, Any], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON of schema 1."""
-        return {"schema": SCHEMA, "study": self.study, "trajectories": list(self.trajectories)}
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the risk against time, both logarithmic where they are positive."""
-        from workbench.plots import draw_flow
-
-        return draw_flow([t["t"] for t in self.trajectories], [t["value"] for t in self.trajectories], ax=ax)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{t['t'][-1]:.4g}</td><td>{t['value'][-1]:.10g}</td><td>{t['status']}</td></tr>"
-            for t in self.trajectories
-        )
-        return f"<table><tr><th>final t</th><th>final R</th><th>status</th></tr>{rows}</table>"
+        ]
+        return html_table(("R", "|grad R|", "inertia (−, 0, +)"), rows, f"{self.study}: evaluation")
 
 
 def evaluate(system: CompiledSystem, study: str, points: Sequence[Mapping[str, Any]]) -> Evaluation:
     """Evaluate at dictionaries of blocks; spectrum and inertia are those of the Hessian in the trained blocks.
+
+    Beyond ``MOST_DENSE`` trained parameters the ``ENDS`` lowest and highest eigenvalues are given, from Hessian-vector
+    products; the inertia is then not known (None), and ``spectrum`` in the JSON says how many signs are certain.
 
     Raises
     ------
@@ -84,8 +75,15 @@ def evaluate(system: CompiledSystem, study: str, points: Sequence[Mapping[str, A
     trained = system.rates != 0
     for blocks in points:
         theta = system.pack(blocks)
-        value, gradient, hessian = system.value_gradient_hessian(theta)
-        found = spectrum(hessian[trained][:, trained])
+        found: Spectrum | ExtremeSpectrum
+        if int(trained.sum()) > MOST_DENSE:
+            value, gradient = system.value_gradient(theta)
+            found = extreme_spectrum(system, theta, ENDS)
+        else:
+            value, gradient, hessian = system.value_gradient_hessian(theta)
+            if not bool(torch.isfinite(hessian).all()):
+                raise ValueError(system.not_finite)
+            found = spectrum(hessian[trained][:, trained])
         spectra.append(found)
         entries.append(
             {
@@ -94,63 +92,28 @@ def evaluate(system: CompiledSystem, study: str, points: Sequence[Mapping[str, A
                 "gradient": _lists(system, gradient),
                 "gradient_norm": float(gradient.norm()),
                 "eigenvalues": list(found.eigenvalues),
-                "inertia": found.inertia.to_dict(),
+                "inertia": found.inertia.to_dict() if isinstance(found, Spectrum) else None,
                 "outputs": system.outputs(theta).tolist(),
-                "largest_zero": found.largest_zero,
-                "smallest_nonzero": found.smallest_nonzero,
+                "largest_zero": found.largest_zero if isinstance(found, Spectrum) else None,
+                "smallest_nonzero": found.smallest_nonzero if isinstance(found, Spectrum) else None,
+                "spectrum": {"complete": True, "parameters": len(found.eigenvalues)}
+                if isinstance(found, Spectrum)
+                else found.to_dict(),
+                **_of_population(system, theta),
             }
         )
-    return Evaluation(study, tuple(entries), tuple(spectra))
+    return Evaluation(study, tuple(entries), tuple(spectra), system)
 
 
-def flow(
-    system: CompiledSystem,
-    study: str,
-    points: Sequence[Mapping[str, Any]],
-    until: float,
-    count: int,
-    progress: Callable[[float], None] | None = None,
-) -> Trajectories:
-    """Integrate from dictionaries of blocks, saving ``count`` times that are equally spaced in log(1 + t).
-
-    Raises
-    ------
-    ValueError
-        If a point, the time or the count is refused.
-    """
-    if not 0 < until < float("inf"):
-        raise ValueError(f"--until: found {until}; accepted: a positive finite time")
-    if not 2 <= count <= 100_000:
-        raise ValueError(f"--points: found {count}; accepted: an integer from 2 to 100000")
-    starts = torch.stack([system.pack(blocks) for blocks in points])
-    grid = torch.expm1(
-        torch.linspace(0, torch.log1p(torch.tensor(until, dtype=torch.float64)), count, dtype=torch.float64)
-    )
-    grid[-1] = until
-    result = integrate(
-        system.flow,
-        starts,
-        until,
-        max_steps=MOST_STEPS,
-        jacobian=system.flow_jacobian,
-        save_at=grid,
-        energy=system.value,
-        progress=progress,
-    )
-    entries = []
-    for row, status in enumerate(result.status):
-        states = result.states[row]
-        entries.append(
-            {
-                "t": result.times[row].tolist(),
-                "theta": [_lists(system, state) for state in states],
-                "value": system.value(states).tolist(),
-                "status": str(status),
-                "message": status.message,
-                "steps": int(result.steps[row]),
-            }
-        )
-    return Trajectories(study, tuple(entries))
+def _of_population(system: CompiledSystem, theta: torch.Tensor) -> dict[str, Any]:
+    """Return what a point over a population has besides: inputs of the outputs, how integrals are computed, odd neurons."""
+    if not isinstance(system, IntervalSystem | PopulationSystem):
+        return {}
+    return {
+        "inputs": system.inputs.tolist(),
+        "integrals": system.integration,
+        "without_classical_hessian": [k + 1 for k, odd in enumerate(system.irregular(theta).tolist()) if odd],
+    }
 
 
 def _lists(system: CompiledSystem, theta: torch.Tensor) -> dict[str, Any]:

@@ -39,12 +39,16 @@ Symmetry = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is explored: widths (increasing), starts per width, seed; ``connect`` adds embeddings and descents."""
+    """What is explored: widths (increasing), starts per width, seed; ``connect`` adds embeddings and descents.
+
+    With an ``index`` the search follows eigenvectors to saddles of that index from every second start.
+    """
 
     widths: tuple[int, ...]
     starts: int
     seed: int
     connect: bool = True
+    index: int | None = None
 
 
 @dataclass
@@ -68,7 +72,10 @@ class _Explorer:
             title = f"searching critical points of width {width}"
             with self.progress.stage(title, share / len(self.settings.widths)) as update:
                 count, seed = self.settings.starts, self.settings.seed
-                searches.append(search_width(self.catalogue, width, count, seed, update, self.remember))
+                index = self.settings.index
+                searches.append(
+                    search_width(self.catalogue, width, count, seed, update, self.remember, index)
+                )
         for key in list(self.catalogue.found):
             self._node(key, "search")
         for key in self.catalogue.irreducible():

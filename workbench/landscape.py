@@ -7,16 +7,25 @@ are keyed ``splitting``, ``null`` and ``descent``.  Descents lower the risk, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from derivations.critical_sets import CriticalSets
+from derivations.html_table import html_table
 from workbench.atomic import replacing
+from workbench.errors import Refusal
+from workbench.exact_sets import sets_content
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
+
+if TYPE_CHECKING:
+    from workbench.exact import ExactAnswer
+    from workbench.exact_cells import CellAnswer
+    from workbench.slices import Surface
 
 __all__ = ["Landscape"]
 
@@ -37,6 +46,16 @@ class Landscape:
         Whether embeddings and descents were looked for; False for the critical points of one width.
     seconds : float
         Run time.
+    derived_from : object
+        The analysis that explored it, with its study and problem.
+    exact_sets : tuple of CriticalSets
+        Exact classifications that stand for the search, one for each width; empty where points were searched.
+    not_told_apart : tuple of (str, str)
+        Pairs of certified isolated points that are not shown to be different up to symmetry.
+    exact : ExactAnswer, CellAnswer or None
+        The exact solution of a polynomial problem, where the points come from one.
+    not_exact : str
+        Why a polynomial problem was searched and not solved exactly; empty where it is none, or was.
     """
 
     study: str
@@ -48,6 +67,11 @@ class Landscape:
     searches: tuple[WidthSearch, ...]
     connected: bool = True
     seconds: float = 0.0
+    derived_from: Any = field(default=None, compare=False, repr=False)
+    exact_sets: tuple[CriticalSets, ...] = ()
+    not_told_apart: tuple[tuple[str, str], ...] = ()
+    exact: ExactAnswer | CellAnswer | None = None
+    not_exact: str = ""
 
     def __getitem__(self, name: str) -> CriticalPoint:
         """Return the entry with an id such as ``m2.3``."""
@@ -100,6 +124,46 @@ class Landscape:
 
         return draw_spectra(self.points, ax=ax)
 
+    def slice(self, coordinates: tuple[str, str] | None = None, points: Sequence[str] = ()) -> Surface:
+        """Return the risk on a plane, with the points on it; it has ``plot``.
+
+        Parameters
+        ----------
+        coordinates : pair of str, optional
+            Two coordinates such as ``a1`` and ``w1``, at the lowest point or the one of ``points``.
+        points : sequence of str
+            Without coordinates: two or three ids, through which the plane goes.
+
+        Raises
+        ------
+        Refusal
+            If a coordinate or a point is not there, or they span no plane.
+        """
+        from workbench.slices import slice_through, slice_with
+
+        listed = [point for point in self.points if point.width]
+        if not listed:
+            raise Refusal("no critical point", "a study with at least one")
+        last = max(point.width for point in listed)
+        width = next((point.width for point in listed if point.id in points), last)
+        same = [point for point in listed if point.width == width]
+        system = self.derived_from.compile(width if self._two_layer else None)
+        if coordinates is None:
+            return slice_through(system, same, points)
+        if len(points) > 1:
+            raise Refusal(f"two coordinates and {len(points)} points", "two coordinates at one point")
+        return slice_with(system, same, coordinates, points[0] if points else None)
+
+    @property
+    def _two_layer(self) -> bool:
+        return bool(getattr(self.derived_from.study.model, "kind", "") == "two_layer")
+
+    def view(self, coordinates: tuple[str, str] | None, points: Sequence[str]) -> Any:
+        """Return what ``critical --figure`` draws: the spectra, or the risk on a plane."""
+        if coordinates is None and not points:
+            return _Spectra(self)
+        return self.slice(coordinates, points)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of schema 1."""
         return {
@@ -111,26 +175,42 @@ class Landscape:
             "channels": [channel.to_dict() for channel in self.channels],
             "embedding_checks": [check.to_dict() for check in self.checks],
             "searches": [search.to_dict() for search in self.searches],
+            "at_infinity": [way.to_dict() for search in self.searches for way in search.at_infinity],
             "runs_to_infinity": sum(search.runs_to_infinity for search in self.searches),
             "unconverged": sum(search.unconverged for search in self.searches),
-            "completeness": {
-                "status": "UNDECIDED",
-                "method": "multi-start search; no bound on the number of critical points is known here",
-                "expected": None,
-                "found": sum(point.width > 0 for point in self.points),
-            },
+            "not_told_apart": [list(pair) for pair in self.not_told_apart],
+            "completeness": self._completeness(),
+            **({"exact_sets": sets_content(self.exact_sets)} if self.exact_sets else {}),
+            **({"exact": self.exact.to_dict()} if self.exact is not None else {}),
+            **({"not_exact": self.not_exact} if self.not_exact else {}),
+        }
+
+    def _completeness(self) -> dict[str, Any]:
+        """Say whether the list is complete, and why: it is where every width was classified exactly."""
+        if self.exact is not None:
+            return self.exact.completeness()
+        found = sum(point.width > 0 for point in self.points)
+        if self.exact_sets and len(self.exact_sets) == len(self.searches):
+            return {
+                "status": "PROVED",
+                "method": self.exact_sets[-1].method,
+                "expected": found,
+                "found": found,
+            }
+        return {
+            "status": "UNDECIDED",
+            "method": "multi-start search; no bound on the number of critical points is known here",
+            "expected": None,
+            "found": found,
         }
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f"<th>{name}</th>" for name in ("id", "stratum", "R", "inertia (−, 0, +)", "kind", "found")
-        )
-        rows = "".join(
-            f"<tr><td>{p.id}</td><td>{p.stratum}</td><td>{p.value:.10g}</td><td>({p.inertia.negative}, "
-            f"{p.inertia.zero}, {p.inertia.positive})</td><td>{p.kind}</td><td>{p.found}</td></tr>"
+        rows = [
+            (p.id, p.stratum, f"{p.value:.10g}", tuple(p.inertia.to_dict().values()), p.kind, p.found)
             for p in self.points
-        )
-        return f"<table><caption>{self.study}: critical points</caption><tr>{head}</tr>{rows}</table>"
+        ]
+        heads = ("id", "stratum", "R", "inertia (−, 0, +)", "kind", "found")
+        return html_table(heads, rows, f"{self.study}: critical points")
 
     def _repr_latex_(self) -> str:
         rows = [
@@ -139,6 +219,16 @@ class Landscape:
         ]
         body = r" \\ ".join([r"\text{point} & R & (n_-, n_0, n_+)", *rows])
         return rf"$\displaystyle \begin{{array}}{{lll}} {body} \end{{array}}$"
+
+
+@dataclass(frozen=True)
+class _Spectra:
+    """The Hessian spectra of a landscape, as something to draw."""
+
+    of: Landscape
+
+    def plot(self, ax: Any = None) -> Any:
+        return self.of.plot_spectra(ax)
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,13 +22,21 @@ __all__ = [
     "EQUATIONS",
     "FIGURES",
     "FORMATS",
+    "METHODS",
     "MORE_EQUATIONS",
+    "PLOTS",
     "check_all_of",
     "check_device",
     "check_directory",
+    "check_events",
+    "check_names",
     "check_one_of",
     "check_output",
+    "check_phase",
+    "check_step",
     "check_time",
+    "names_of",
+    "phase_of",
 ]
 
 EQUATIONS = (
@@ -57,10 +65,15 @@ MORE_EQUATIONS = (
     "kkt-norm",
     "kkt-correlation",
     "kkt-neuron",
+    "activation",
+    "kernels",
+    "identities",
 )
 FORMATS = ("text", "latex", "json")
 DTYPES = ("float64", "float32")
+METHODS = ("auto", "exact", "numeric")
 FIGURES = (".pdf", ".png", ".svg")
+PLOTS = ("loss", "norms", "directions", "phase")
 
 
 def check_one_of(names: Sequence[str], what: str, value: str) -> str:
@@ -95,6 +108,54 @@ def check_time(value: float) -> float:
     if not 0 < value < math.inf:
         raise Refusal(repr(value), "a positive, finite time")
     return value
+
+
+def check_step(value: float | None) -> float | None:
+    """Return a positive, finite step size, or None; else raise `Refusal`."""
+    if value is not None and not 0 < value < math.inf:
+        raise Refusal(repr(value), "a positive, finite step size")
+    return value
+
+
+def check_events(values: Sequence[str] | None) -> list[str]:
+    """Return events as ``workbench.flow_settings.read_event`` takes them; else raise `Refusal`."""
+    from workbench.flow_settings import read_event
+
+    for value in values or ():
+        read_event(value)
+    return list(values or ())
+
+
+def check_phase(value: str | None) -> str | None:
+    """Return two names of coordinates joined by a comma, or None; else raise `Refusal`."""
+    if value is not None:
+        phase_of(value)
+    return value
+
+
+def phase_of(text: str) -> tuple[str, str]:
+    """Split ``a1,w1`` or ``w[1,2],w[2,2]`` into two names; else raise `Refusal`."""
+    names = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
+    if len(names) != 2 or not all(names):
+        raise Refusal(repr(text), "two coordinates such as a1,w1 or w[1,2],w[2,2]")
+    return names[0], names[1]
+
+
+def check_names(value: str | None) -> str | None:
+    """Return names joined by commas, or None; else raise `Refusal`."""
+    if value is not None:
+        names_of(value)
+    return value
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Split ``m2.1,m2.3`` into one to three names, no text into none; else raise `Refusal`."""
+    if not text:
+        return ()
+    names = tuple(part.strip() for part in text.split(","))
+    if not 1 <= len(names) <= 3 or not all(names):
+        raise Refusal(repr(text), "ids of one to three points such as m2.1,m2.3")
+    return names
 
 
 def check_output(suffixes: tuple[str, ...], value: str | None) -> str | None:

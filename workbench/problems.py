@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from derivations.activations import Activation, activation
+from derivations.diagonal_model import DiagonalProblem
 from derivations.errors import AssumptionError
 from derivations.formula import parse_formula
 from derivations.formula_model import FormulaProblem
@@ -23,7 +24,7 @@ from derivations.population import GaussianProblem
 from derivations.problem import Problem
 from workbench.data import Dataset, GaussianPopulation, IntervalDensity, load_dataset
 from workbench.errors import NotThere, Refusal, StudyError, exact_number, fault
-from workbench.study import DeepModel, FormulaModel, Study, TwoLayerModel
+from workbench.study import DeepModel, DiagonalModel, FormulaModel, Study, TwoLayerModel
 
 if TYPE_CHECKING:
     from derivations.losses import Loss
@@ -58,7 +59,7 @@ def problem_of(study: Study, dataset: Data = None) -> Problem | IntervalProblem 
     FormulaError
         If a formula of the study is refused.
     """
-    ell = loss(study.loss.kind)
+    ell = loss(study.loss.kind, margin=parse_formula(study.loss.margin or "1", {}))
     if isinstance(dataset, IntervalDensity | GaussianPopulation):
         return _population(study, dataset, ell)
     if study.loss.reduction == "integral":
@@ -66,8 +67,13 @@ def problem_of(study: Study, dataset: Data = None) -> Problem | IntervalProblem 
             "an integral needs a density: give [data] of kind 'interval' or 'gaussian', or take reduction = 'mean'"
         )
     options = _options(study) | {"reduction": study.loss.reduction}
+    if dataset is not None:
+        options["teacher"] = dataset.teacher
     if isinstance(study.model, FormulaModel):
         return _formula(study, study.model, dataset, ell, options)
+    if isinstance(study.model, DiagonalModel):
+        _check_one_output(study, dataset)
+        return DiagonalProblem.of(study.model.depth, ell, **options)
     return _network(
         study, ell, options | {"vector_output": dataset is not None and not dataset.scalar_output}
     )
@@ -102,15 +108,19 @@ def _formula(
     if dataset is not None and dataset.d != len(model.inputs):
         refusal = Refusal(f"{len(model.inputs)} inputs for data with d = {dataset.d}", f"{dataset.d} names")
         raise StudyError(fault(file, "model.inputs", refusal))
-    if dataset is not None and not dataset.scalar_output:
-        refusal = Refusal(f"{dataset.o} outputs", "one: a formula has one output")
-        raise StudyError(fault(file, "data.target", refusal))
+    _check_one_output(study, dataset)
     problem = FormulaProblem.of(model.output, model.parameters, model.inputs, ell, **options)
     if exact_number(model.kink) != 0 and problem.system[problem.output].expr.has(relu, step):
         raise NotThere(
             f"in a formula the derivative at a kink of relu is 0, kink = {model.kink} is not there yet; leave it out"
         )
     return problem
+
+
+def _check_one_output(study: Study, dataset: Dataset | None) -> None:
+    if dataset is not None and not dataset.scalar_output:
+        refusal = Refusal(f"{dataset.o} outputs", f"one: a {study.model.kind} model has one output")
+        raise StudyError(fault(study.path or "study", "data.target", refusal))
 
 
 def _population(

@@ -15,19 +15,20 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from derivations.html_table import html_table
 from workbench import report_tables as tables
 from workbench import report_words as words
 from workbench.atomic import write_text
 from workbench.bibliography import REFERENCES, used
 from workbench.graph_layout import ZERO_VALUE
 from workbench.plots import draw_graph, draw_spectra, save
-from workbench.report_content import SECTIONS, Block, DataSummary, ReportContent
+from workbench.report_content import MORE_SECTIONS, SECTIONS, Block, DataSummary, ReportContent
 from workbench.tex import Tex, compile_pdf, escape, number
 
 __all__ = ["Block", "DataSummary", "ReportContent", "ReportFiles", "render", "write_report"]
@@ -54,6 +55,8 @@ class ReportFiles:
         One line, empty if there is nothing to tell.
     refuted : bool
         Whether the report holds a refuted claim.
+    derived_from : ReportContent or None
+        What the report says.
     """
 
     tex: Path
@@ -62,6 +65,22 @@ class ReportFiles:
     figures: tuple[Path, ...]
     message: str = ""
     refuted: bool = False
+    derived_from: ReportContent | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the paths as text, the message and whether a claim is refuted."""
+        return {
+            "tex": str(self.tex),
+            "pdf": None if self.pdf is None else str(self.pdf),
+            "json": str(self.json),
+            "figures": [str(path) for path in self.figures],
+            "message": self.message,
+            "refuted": self.refuted,
+        }
+
+    def _repr_html_(self) -> str:
+        rows = [("source", self.tex), ("PDF", self.pdf or self.message or "not made"), ("numbers", self.json)]
+        return html_table(("", "file"), [*rows, *(("figure", path) for path in self.figures)], "report")
 
 
 @dataclass(frozen=True)
@@ -93,7 +112,7 @@ class _Section:
 
     @property
     def title(self) -> str:
-        return SECTIONS[self.name]
+        return (SECTIONS | MORE_SECTIONS)[self.name]
 
 
 def write_report(
@@ -150,7 +169,7 @@ def write_report(
         update(1.0)
     figures = tuple(path for path, _ in drawn)
     return ReportFiles(
-        folder / f"{NAME}.tex", made, folder / f"{NAME}.json", figures, message, content.refuted
+        folder / f"{NAME}.tex", made, folder / f"{NAME}.json", figures, message, content.refuted, content
     )
 
 

@@ -17,7 +17,7 @@ from derivations.claim import Claim, Status
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
 from workbench.tex import Tex
 
-__all__ = ["SECTIONS", "Block", "DataSummary", "ReportContent", "plain"]
+__all__ = ["MORE_SECTIONS", "SECTIONS", "Block", "DataSummary", "ReportContent", "plain"]
 
 SECTIONS: dict[str, str] = {
     "problem": "The problem",
@@ -27,6 +27,11 @@ SECTIONS: dict[str, str] = {
     "embedding": "Embeddings of narrower networks",
     "graph": "The graph of the landscape",
     "verification": "Verification",
+}
+#: Sections that a report has where the study asks for them.
+MORE_SECTIONS: dict[str, str] = {
+    "activation": "The activation",
+    "kernels": "Kernels of wide networks",
 }
 
 
@@ -55,13 +60,17 @@ class Block:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """Sizes of the data (numbers, or names of symbols), where they come from and their SHA-256."""
+    """Sizes of the data (numbers, or names of symbols), where they come from and their SHA-256.
+
+    ``population`` is a sentence about inputs that are no samples; it stands in place of the sizes.
+    """
 
     samples: int | str
     inputs: int | str
     outputs: int | str
     source: str
     sha256: str = ""
+    population: Tex = Tex()  # noqa: RUF009 - an immutable string
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ class ReportContent:
 
     def __post_init__(self) -> None:
         for name in [*self.sections, *self.derivations]:
-            if name not in SECTIONS:
+            if name not in SECTIONS | MORE_SECTIONS:
                 known = list(SECTIONS)
                 accepted = f"{known[0]}, {known[1]}, ..., {known[-1]}"
                 raise ValueError(f"sections: found {name!r}; accepted: {accepted}")

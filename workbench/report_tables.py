@@ -17,7 +17,7 @@ from typing import Any
 from derivations.claim import Claim, Status
 from workbench.bibliography import REFERENCES
 from workbench.report_content import ReportContent, plain
-from workbench.results import Inertia
+from workbench.results import CriticalPoint, Inertia
 from workbench.tex import Tex, breakable, escape, number
 
 __all__ = ["Table", "claims", "components", "counterexamples", "descents", "embeddings", "inertia", "listing"]
@@ -84,6 +84,7 @@ def points(content: ReportContent) -> list[Table]:
                 r". Value: risk; inertia: $(n_-, n_0, n_+)$; dim.: dimension of the critical manifold; orbit: number "
                 "of copies under symmetries; found: starts that ended there. A dash: not finite, or not known."
             )
+        caption += _certified(members)
         header = (
             "point",
             "value",
@@ -98,6 +99,15 @@ def points(content: ReportContent) -> list[Table]:
         columns = r"@{}lrrllrrr>{\raggedright\arraybackslash}p{2.3cm}@{}"
         tables.append(_table(f"points{width}", caption, columns, header, rows, NARROW))
     return tables
+
+
+def _certified(members: Sequence[CriticalPoint]) -> str:
+    """Say which points exist by interval arithmetic, with the inertia listed; nothing if none do."""
+    left = [p.id for p in members if p.status is not Status.CERTIFIED]
+    if len(left) == len(members):
+        return ""
+    which = "all" if not left else f"all but {', '.join(left)}"
+    return f" Certified by interval arithmetic, existence and inertia: {which}."
 
 
 def parameters(content: ReportContent) -> Table | None:
@@ -276,4 +286,4 @@ def _folded(line: str) -> list[str]:
 
 def _typed(piece: str, folded: bool) -> Tex:
     body = "~".join(escape(word) for word in piece.split(" "))
-    return Tex((r"\mbox{}\quad" if folded else r"\mbox{}") + body)
+    return Tex((r"\mbox{}\quad{}" if folded else r"\mbox{}") + body)

@@ -151,6 +151,8 @@ def data_sentence(content: ReportContent) -> Tex:
     data = content.data_summary
     if data is None:
         return Tex("The data are left symbolic; every equation holds for all of them.")
+    if data.population:
+        return data.population
     sizes = [
         _size(name, value, noun)
         for name, value, noun in (
@@ -176,6 +178,11 @@ def searches(found: Sequence[WidthSearch]) -> Tex:
     """Say how the starts at each width ended."""
     sentences = []
     for search in found:
+        if not search.starts:
+            sentences.append(
+                f"At width {search.width} all critical points are known exactly, and no search was made."
+            )
+            continue
         parts = [f"{search.converged} ended on the points listed"]
         if search.runs_to_infinity:
             parts.append(f"{search.runs_to_infinity} ran to infinity while the risk levelled off")

@@ -15,11 +15,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from derivations.claim import Status
+from derivations.html_table import html_table
 from numerics.spectrum import CLEAR_GAP, Inertia, kind_of
+from workbench.certificate import Certificate
 
-__all__ = ["Channel", "CriticalPoint", "Edge", "EmbeddingCheck", "Inertia", "WidthSearch"]
+__all__ = ["Channel", "CriticalPoint", "Edge", "EmbeddingCheck", "Escape", "Inertia", "WidthSearch", "Zeros"]
 
 Theta = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Where the zero eigenvalues come from; the four numbers sum to all of them.
+
+    ``symmetry`` are tangent to orbits of derived continuous symmetries; ``embedding`` keep the network function without being
+    such: neurons that agree are weighted anew, silent ones move; along ``manifold`` the function changes, and critical points were
+    measured to go on; ``unexplained`` is the rest.
+    """
+
+    symmetry: int = 0
+    embedding: int = 0
+    manifold: int = 0
+    unexplained: int = 0
+
+    @property
+    def explained(self) -> int:
+        """All but the unexplained ones: the dimension of the critical manifold."""
+        return self.symmetry + self.embedding + self.manifold
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,7 @@ class CriticalPoint:
         The two sides of the gap between what counts as zero and what does not.
     stratum : str
         Which copies of which network it is, in words: ``irreducible``, ``m1.1 split (2)``, ``m1.1 with 1 dead neuron``,
-        ``set of unknown dimension`` (points of one value and one singular inertia, listed once).
+        ``measured manifold`` and ``set of unknown dimension`` (points of one value and one singular inertia, listed once).
     origin, copies, dead : str or None, tuple of int, int
         The irreducible point with the same network function (None: itself), how often each of its neurons occurs,
         and the number of neurons that add nothing.
@@ -59,7 +81,21 @@ class CriticalPoint:
     embedded_from : tuple of str
         Points of the next smaller width that are embedded into it.
     global_minimum : bool or None
-        False where a lower value is known or there is a negative eigenvalue, else None.
+        True where the value is a lower bound of the risk, False where a lower value is known or there is a negative eigenvalue,
+        else None.
+    status, radius : Status, float or None
+        CERTIFIED where the point is shown to exist and so is its inertia (``workbench.certify``), with the radius of the box around
+        ``theta`` that holds it; else SUPPORTED and None.
+    certificate : Certificate or None
+        What was shown, and how.
+    not_certified : str or None
+        Why it is not certified; None also where that was not tried.
+    zeros : Zeros or None
+        What the zero eigenvalues come from; None where that was not looked into.
+    decided, reason : str or None, str
+        The kind of a point with a semidefinite singular Hessian where it was decided beyond the inertia, and on what ground.
+    exact : dict or None
+        Blocks of the representative as exact text, where they are known.
     """
 
     id: str
@@ -85,19 +121,38 @@ class CriticalPoint:
     global_minimum: bool | None = None
     status: Status = Status.SUPPORTED
     radius: float | None = None
+    certificate: Certificate | None = None
+    not_certified: str | None = None
+    zeros: Zeros | None = None
+    decided: str | None = None
+    reason: str = ""
+    exact: dict[str, Any] | None = None
 
     @property
     def kind(self) -> str:
-        """``minimum``, ``maximum``, ``saddle``, or ``degenerate`` where a semidefinite Hessian has zeros."""
-        return kind_of(self.inertia)
+        """``minimum``, ``maximum``, ``saddle``, or ``degenerate`` where a semidefinite Hessian has zeros that leave it open."""
+        return self.decided or kind_of(self.inertia)
 
     @property
     def strict_saddle(self) -> bool | None:
         """Whether there is a negative eigenvalue; None where zeros, or one that is hardly larger, leave that open."""
         if self.inertia.negative:
-            beyond_doubt = self.largest_zero is None or -self.eigenvalues[0] >= CLEAR_GAP * self.largest_zero
-            return True if beyond_doubt else None
+            clear = self.largest_zero is None or -self.eigenvalues[0] >= CLEAR_GAP * self.largest_zero
+            return True if clear or self.status is Status.CERTIFIED else None
         return False if self.inertia.zero == 0 else None
+
+    def _repr_html_(self) -> str:
+        blocks = [(f"theta: {name}", values) for name, values in self.theta.items()]
+        rows = [
+            ("R", f"{self.value:.10g}"),
+            ("|grad R|", f"{self.gradient_norm:.3g}"),
+            ("inertia (−, 0, +)", tuple(self.inertia.to_dict().values())),
+            ("kind", self.kind),
+            ("network", self.stratum),
+            ("status", self.status),
+            *blocks,
+        ]
+        return html_table(("", "value"), rows, f"critical point {self.id}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -105,7 +160,7 @@ class CriticalPoint:
             "id": self.id,
             "width": self.width,
             "theta": self.theta,
-            "exact": None,
+            "exact": self.exact,
             "value": self.value,
             "gradient_norm": self.gradient_norm,
             "eigenvalues": list(self.eigenvalues),
@@ -119,6 +174,8 @@ class CriticalPoint:
             "global_minimum": self.global_minimum,
             "status": str(self.status),
             "radius": self.radius,
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
+            "not_certified": self.not_certified,
             "orbit_size": self.orbit_size,
             "found": self.found,
             "found_by": self.found_by,
@@ -128,15 +185,20 @@ class CriticalPoint:
             "dead": self.dead,
             "cells": [{"inertia": inertia.to_dict(), "found": count} for inertia, count in self.cells],
             "embedded_from": list(self.embedded_from),
+            "zeros": None if self.zeros is None else dict(vars(self.zeros)),
+            "decided": self.decided,
+            "reason": self.reason,
         }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> CriticalPoint:
         """Return the point that ``to_dict`` described."""
-        derived = ("exact", "kind", "strict_saddle")
+        derived = ("kind", "strict_saddle")
         fields = {name: value for name, value in content.items() if name not in derived}
         fields["inertia"] = Inertia(**fields["inertia"])
         fields["status"] = Status(fields["status"])
+        fields["certificate"] = Certificate.from_dict(fields.get("certificate"))
+        fields["zeros"] = Zeros(**fields["zeros"]) if fields.get("zeros") else None
         fields["cells"] = tuple((Inertia(**cell["inertia"]), cell["found"]) for cell in fields["cells"])
         for name in ("eigenvalues", "copies", "embedded_from"):
             fields[name] = tuple(fields[name])
@@ -191,6 +253,42 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class Escape:
+    """A way to infinity: starts that ran off in one manner, towards one value of the risk.
+
+    Attributes
+    ----------
+    width, runs : int
+        Of the network, and how many starts.
+    growing : tuple of tuple of str
+        For each neuron that takes part, or for a formula in one entry, the blocks that grow.
+    direction : dict
+        Blocks of the unit vector along which the first of these starts left.
+    value : float
+        Risk where that start was given up.
+    limit, limit_error : float or None
+        Limit of the risk from three places further out, and how far the last of them is from it; None where they do not settle.
+    """
+
+    width: int
+    growing: tuple[tuple[str, ...], ...]
+    direction: Theta
+    value: float
+    limit: float | None
+    limit_error: float | None
+    runs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**vars(self), "growing": [list(blocks) for blocks in self.growing]}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Escape:
+        """Return the record that ``to_dict`` described."""
+        return cls(**{**content, "growing": tuple(tuple(blocks) for blocks in content["growing"])})
+
+
+@dataclass(frozen=True)
 class WidthSearch:
     """How the starts at one width ended; ``converged`` ones lie on the listed points."""
 
@@ -200,10 +298,11 @@ class WidthSearch:
     runs_to_infinity: int
     unconverged: int
     seconds: float
+    at_infinity: tuple[Escape, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return dict(vars(self))
+        """Return the JSON form; the ways to infinity stand in a list of their own."""
+        return {name: value for name, value in vars(self).items() if name != "at_infinity"}
 
 
 @dataclass(frozen=True)

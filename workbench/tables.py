@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.certificate import sentences
+
 __all__ = ["Table", "claims_table", "evaluation_table", "flow_table", "landscape_tables"]
 
 Content = Mapping[str, Any]
 MOST_EDGES = 40
+MOST_WAYS = 5
 SIGNS = "eigenvalues - 0 +"
 
 
@@ -43,7 +46,15 @@ def evaluation_table(content: Content) -> Table:
         for i, point in enumerate(content["points"])
     ]
     heads = ("point", "risk", "|gradient|", SIGNS, "smallest", "largest")
-    return Table(f"{content['study']}: {_count(len(rows), 'point')}", heads, rows)
+    notes = [
+        f"point {i}: {spectrum['lowest']} lowest and {spectrum['highest']} highest of {spectrum['parameters']} eigenvalues, from "
+        f"Hessian-vector products, each to {number(spectrum['largest_residual'])}; the inertia is not known, at least "
+        f"{spectrum['negative_at_least']} are negative and {spectrum['positive_at_least']} positive"
+        + ("" if spectrum["converged"] else "; the method did not converge to all that were asked for")
+        for i, spectrum in enumerate(point["spectrum"] for point in content["points"])
+        if not spectrum["complete"]
+    ]
+    return Table(f"{content['study']}: {_count(len(rows), 'point')}", heads, rows, notes)
 
 
 def flow_table(content: Content) -> Table:
@@ -59,8 +70,41 @@ def flow_table(content: Content) -> Table:
         )
         for i, run in enumerate(content["trajectories"])
     ]
-    title = f"{content['study']}: gradient flow, {_count(len(rows), 'trajectory')}"
-    return Table(title, ("start", "status", "time", "steps", "risk at the start", "at the end"), rows)
+    what = "descent" if content.get("settings", {}).get("step_size") else "gradient flow"
+    title = f"{content['study']}: {what}, {_count(len(rows), 'trajectory')}"
+    heads = ("start", "status", "time", "steps", "risk at the start", "at the end")
+    return Table(title, heads, rows, [*_endings(content), *_gauges(content)])
+
+
+def _endings(content: Content) -> list[str]:
+    """Say what ended the trajectories that did not finish, and which events happened."""
+    notes = []
+    for i, run in enumerate(content["trajectories"]):
+        if run.get("block"):
+            near = run.get("blow_up_time")
+            at = "" if near is None else f", blow-up near t = {number(near, 6)}"
+            notes.append(f"start {i}: {run['status']}, in block {run['block']}{at}")
+        counts = Counter(event["event"] for event in run.get("events", ()))
+        notes += [
+            f"start {i}: {name} {'once, ' if count == 1 else f'{count} times, first '}at t = "
+            + number(next(e["t"] for e in run["events"] if e["event"] == name), 8)
+            for name, count in counts.items()
+        ]
+        if run.get("slides"):
+            time = sum(slide["end"] - slide["start"] for slide in run["slides"])
+            notes.append(f"start {i}: slides along kinks for a time of {number(time)}")
+    return notes
+
+
+def _gauges(content: Content) -> list[str]:
+    """Give the largest drift of each conserved quantity, and the steps on which the risk rose."""
+    drifts: dict[str, float] = {}
+    for run in content["trajectories"]:
+        for law in run.get("conserved", ()):
+            drifts[law["name"]] = max(drifts.get(law["name"], 0.0), law["drift"])
+    rises = sum(run.get("energy_increases", 0) for run in content["trajectories"])
+    notes = [f"{name}: kept to {number(drift)}" for name, drift in drifts.items()]
+    return [*notes, *([f"the risk rose on {rises} steps"] if rises else [])]
 
 
 def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
@@ -77,18 +121,30 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
             _maybe(point["orbit_size"]),
             str(point["found"]),
             point.get("stratum") or "",
+            str(point.get("status") or ""),
         )
         for point in points
     ]
-    heads = ("id", "kind", "risk", "|gradient|", SIGNS, "dim", "copies", "found", "network")
+    heads = ("id", "kind", "risk", "|gradient|", SIGNS, "dim", "copies", "found", "network", "status")
     title = f"{content['study']}: {_count(len(points), 'critical point')}, up to symmetry"
     done = content["completeness"]
-    notes = [
+    ends = (
         f"{content['runs_to_infinity']} starts to infinity, {content['unconverged']} not converged, "
-        f"seed {content['seed']}",
+        f"seed {content['seed']}"
+    )
+    notes = [
+        *_explained(points),
+        *_at_infinity(content.get("at_infinity", ())),
+        *([ends] if any(search["starts"] for search in content.get("searches", ({"starts": 1},))) else []),
+        *sentences(points),
+        *(
+            f"{' and '.join(pair)} are not shown to be different"
+            for pair in content.get("not_told_apart", ())
+        ),
         f"completeness {done['status']}: {done['method']}",
+        *([f"not solved exactly: {content['not_exact']}"] if content.get("not_exact") else []),
     ]
-    tables = [Table(title, heads, rows, notes)]
+    tables = [Table(title, heads, rows, notes), *_exact_tables(content), *_digits_tables(points)]
     if edges:
         kinds = Counter(str(edge["kind"]) for edge in links)
         summary = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -103,6 +159,73 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
         title = f"{_count(len(links), 'edge')}" + (f": {summary}" if summary else "")
         tables.append(Table(title, ("from", "by", "to"), shown, rest))
     return tables
+
+
+def _exact_tables(content: Content) -> list[Table]:
+    """Return the critical values, exact, and what the points without second derivatives are."""
+    tables = []
+    for one in content.get("exact_sets", ()):
+        rows = [(group["value"], group["function"]) for group in one["sets"]]
+        notes = [*one["notes"]]
+        notes += [
+            f"{group['function']}, Hessian not classical: {edge['neurons']}: {edge['kind']}; {edge['reason']}"
+            for group in one["sets"]
+            for edge in group["not_classical"]
+            if group["function"] != "f = y"
+        ]
+        tables.append(
+            Table(f"width {one['width']}: critical values", ("risk", "network function"), rows, notes)
+        )
+    return tables
+
+
+def _explained(points: Sequence[Content]) -> list[str]:
+    """Say of points whose kind goes beyond the inertia why, and of which zero eigenvalues nothing is known."""
+    notes = [
+        f"{point['id']}: {point['kind']}, since {point['reason']}" for point in points if point.get("reason")
+    ]
+    open_ones = [
+        f"{point['id']} ({point['zeros']['unexplained']})"
+        for point in points
+        if (point.get("zeros") or {}).get("unexplained")
+    ]
+    return notes + ([f"zero eigenvalues that nothing explains: {', '.join(open_ones)}"] if open_ones else [])
+
+
+def _at_infinity(ways: Sequence[Content]) -> list[str]:
+    """Describe the most frequent ways to infinity."""
+    notes = []
+    for way in ways[:MOST_WAYS]:
+        growing = ", ".join("+".join(blocks) for blocks in way["growing"])
+        risk = (
+            f"risk {number(way['value'], 6)} when given up"
+            if way["limit"] is None
+            else f"risk tends to {number(way['limit'], 10)}"
+        )
+        notes.append(
+            f"to infinity, width {way['width']}: {growing} grow, {risk} ({_count(way['runs'], 'start')})"
+        )
+    rest = len(ways) - MOST_WAYS
+    return notes + ([f"... and {rest} other way{'s' if rest > 1 else ''} to infinity"] if rest > 0 else [])
+
+
+def _digits_tables(points: Sequence[Content]) -> list[Table]:
+    """Return a row for each parameter of each certified point, with the digits that were asked for; nothing if none were."""
+    rows = []
+    for point in points:
+        shown = point.get("certificate")
+        if shown is not None and shown["digits"] is not None:
+            for name, entries in shown["digits"].items():
+                rows += [(point["id"], place, text) for place, text in _entries(name, entries)]
+    title = "certified decimals; the last digit may be off by one"
+    return [Table(title, ("id", "parameter", "value"), rows)] if rows else []
+
+
+def _entries(name: str, entries: Any, place: tuple[int, ...] = ()) -> list[tuple[str, str]]:
+    """Return the entries of nested lists by name: w[2,1]."""
+    if isinstance(entries, str):
+        return [(f"{name}[{','.join(map(str, place))}]" if place else name, entries)]
+    return [found for k, part in enumerate(entries, 1) for found in _entries(name, part, (*place, k))]
 
 
 def claims_table(content: Content) -> Table:
@@ -135,8 +258,10 @@ def number(value: Any, digits: int = 3) -> str:
     )
 
 
-def inertia(content: Content) -> str:
-    """Write the numbers of negative, zero and positive eigenvalues."""
+def inertia(content: Content | None) -> str:
+    """Write the numbers of negative, zero and positive eigenvalues; ``?`` where they are not known."""
+    if content is None:
+        return "?"
     return " ".join(str(content[sign]) for sign in ("negative", "zero", "positive"))
 
 

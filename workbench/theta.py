@@ -17,11 +17,14 @@ import sys
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import Refusal, StudyError, describe, exact_number, fault, nearest, read_text
 
-__all__ = ["THETA_BYTES", "points_from_json", "read_theta"]
+if TYPE_CHECKING:
+    from numerics.compile import CompiledSystem
+
+__all__ = ["THETA_BYTES", "points_from_json", "read_frozen", "read_theta"]
 
 THETA_BYTES = 64 * 1024**2
 WHAT = "a file of parameters (JSON)"
@@ -65,6 +68,23 @@ def read_theta(source: str | Path, layout: Layout) -> list[dict[str, Any]]:
         )
         raise StudyError(fault(name, "", refusal)) from None
     return points_from_json(text, layout, file=name)
+
+
+def read_frozen(source: str | Path, system: CompiledSystem) -> dict[str, Any]:
+    """Read the values of the frozen blocks of a compiled system: one object of blocks.
+
+    Raises
+    ------
+    StudyError
+        As `read_theta`; also if no block is frozen, or there are several objects.
+    """
+    blocks = {block.name for block in system.problem.blocks if not block.trained}
+    if not blocks:
+        raise StudyError("--frozen: found values, and no block is frozen; accepted: no --frozen")
+    found = read_theta(source, {name: shape for name, shape, _ in system.layout if name in blocks})
+    if len(found) > 1:
+        raise StudyError(f"--frozen: found {len(found)} objects; accepted: one object of blocks")
+    return found[0]
 
 
 def points_from_json(text: str, layout: Layout, *, file: object = "theta") -> list[dict[str, Any]]:

@@ -10,10 +10,9 @@ extrapolated central differences, and the remainder of the Taylor polynomial mus
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from derivations import activations, losses
 from derivations.almost_everywhere import has_kinks
 from derivations.claim import Claim, Status
+from derivations.html_table import html_table
 from numerics.compile import CompiledSystem
 from numerics.integrator_order import ROUNDING_FLOOR
 from numerics.reference import ACTIVATIONS, LOSSES, Reference, finite_difference_gradient
@@ -35,6 +35,7 @@ from numerics.tolerances import (
 from workbench.flow_checks import check_integrators, json_number
 
 __all__ = ["Verification", "check_derivatives", "check_integrators", "oracle_for"]
+__all__ += ["AUTOGRAD", "STATEMENTS", "by_differences", "compare", "hand_written"]
 
 NAME = "derivation"
 STATEMENTS: Mapping[str, str] = {
@@ -58,10 +59,13 @@ class Verification:
         In the order they were checked.
     study : str
         Name of the study.
+    derived_from : object
+        The analysis that was verified.
     """
 
     claims: tuple[Claim, ...]
     study: str
+    derived_from: Any = field(default=None, compare=False, repr=False)
 
     @property
     def refuted(self) -> bool:
@@ -73,29 +77,21 @@ class Verification:
         return {"schema": 1, "study": self.study, "claims": [claim.to_dict() for claim in self.claims]}
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f"<th>{title}</th>" for title in ("claim", "statement", "status", "residual", "tolerance")
-        )
-        rows = "".join(
-            "<tr>"
-            + "".join(
-                f"<td>{html.escape(cell)}</td>"
-                for cell in (
-                    f"{claim.name}: {claim.claim}",
-                    claim.statement,
-                    str(claim.status),
-                    _shown(claim.residual),
-                    _shown(claim.tolerance),
-                )
-            )
-            + "</tr>"
-            for claim in self.claims
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        rows = [
+            (f"{u.name}: {u.claim}", u.statement, u.status, _shown(u.residual), _shown(u.tolerance))
+            for u in self.claims
+        ]
+        heads = ("claim", "statement", "status", "residual", "tolerance")
+        return html_table(heads, rows, f"{self.study}: verification")
 
 
 def oracle_for(system: CompiledSystem) -> Reference | None:
-    """Return the hand-written network of a compiled system, in float64; None where a formula has no such form.
+    """Return the hand-written network of a compiled system, in float64; None where a formula has no such form."""
+    return hand_written(system, system.x.double(), system.y.double(), system.problem.reduction)
+
+
+def hand_written(system: CompiledSystem, x: Tensor, y: Tensor, reduction: str) -> Reference | None:
+    """Return the hand-written network of a compiled system at other samples; None where a formula has no such form.
 
     An activation counts as the registered one only if its formula is the registered formula, whatever its name.
     """
@@ -114,8 +110,8 @@ def oracle_for(system: CompiledSystem) -> Reference | None:
     elif ell.name not in LOSSES or losses.REGISTRY[ell.name].expr != ell.expr:
         return None
     return Reference(
-        system.x.double(),
-        system.y.double(),
+        x,
+        y,
         activation=sigma.name,
         loss=ell.name,
         widths=tuple(system.sizes[str(s)] for s in problem.hidden_dims),
@@ -125,7 +121,7 @@ def oracle_for(system: CompiledSystem) -> Reference | None:
         scale=float(problem.scale.subs({s: system.sizes[str(s)] for s in problem.scale.free_symbols})),
         factor=float(problem.factor),
         weight_decay=float(problem.weight_decay),
-        reduction=problem.reduction,
+        reduction=reduction,
         kink=float(sigma.kink),
         margin=margin,
     )
@@ -168,7 +164,13 @@ def check_derivatives(system: CompiledSystem, *, seed: int = 0, points: int = 8)
     evidence = {"seed": seed, "points": points, "distribution": "standard normal", "dtype": str(system.dtype)}
     oracle = oracle_for(system)
     if oracle is None:
-        return _without_oracle(system, theta, v, derived, evidence)
+        twin = CompiledSystem(
+            system.problem,
+            system.x.double(),
+            system.y.double(),
+            {str(s): system.sizes[str(s)] for s in system.problem.hidden_dims},
+        )
+        return by_differences(system, twin, theta, v, derived, evidence)
     exact_at = theta.double()
     exact = {
         "outputs": oracle.outputs(exact_at),
@@ -180,23 +182,23 @@ def check_derivatives(system: CompiledSystem, *, seed: int = 0, points: int = 8)
     evidence["oracle"] = "numerics.reference: plain PyTorch network, torch.func"
     bound = same_formula(system.dtype)
     return [
-        _compare(
+        compare(
             label, STATEMENTS[label].format(other=AUTOGRAD), derived[label], exact[label], bound, evidence
         )
         for label in STATEMENTS
     ]
 
 
-def _without_oracle(
-    system: CompiledSystem, theta: Tensor, v: Tensor, derived: dict[str, Tensor], evidence: dict[str, Any]
+def by_differences(
+    system: CompiledSystem,
+    twin: CompiledSystem,
+    theta: Tensor,
+    v: Tensor,
+    derived: dict[str, Tensor],
+    evidence: dict[str, Any],
+    why: str = "no hand-written network for this formula",
 ) -> list[Claim]:
-    # The lower derivative, in float64, is the input of the differences: value -> gradient -> Hessian.
-    twin = CompiledSystem(
-        system.problem,
-        system.x.double(),
-        system.y.double(),
-        {str(s): system.sizes[str(s)] for s in system.problem.hidden_dims},
-    )
+    """Compare derivatives with differences of the lower ones, value -> gradient -> Hessian, of the ``twin`` in float64."""
     rows = theta.double()
     lower: dict[str, Callable[[Tensor], Tensor]] = {"gradient": twin.value, "hessian": twin.gradient}
     exact = {
@@ -206,11 +208,9 @@ def _without_oracle(
     exact["hvp"] = (exact["hessian"] @ v.double()[..., None])[..., 0]
     names = {"gradient": "risk", "hessian": "gradient", "hvp": "gradient"}
     bound = max(FINITE_DIFFERENCES, same_formula(system.dtype))
-    evidence = evidence | {
-        "oracle": "central differences, Ridders extrapolation: no hand-written network for this formula"
-    }
+    evidence = evidence | {"oracle": f"central differences, Ridders extrapolation: {why}"}
     claims = [
-        _compare(
+        compare(
             label,
             STATEMENTS[label].format(other=DIFFERENCES.format(lower=lower_name)),
             derived[label],
@@ -273,7 +273,7 @@ def _taylor(system: CompiledSystem, theta: Tensor, v: Tensor, evidence: dict[str
     return claim.with_status(status, computed=slopes, residual=max(residual, 0.0))
 
 
-def _compare(
+def compare(
     label: str, statement: str, derived: Tensor, exact: Tensor, bound: float, evidence: dict[str, Any]
 ) -> Claim:
     """Largest relative residual over the points, each point relative to its own largest magnitude."""

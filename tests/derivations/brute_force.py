@@ -65,7 +65,9 @@ def rationals(seed: int) -> Any:
     """Entries as small rationals that depend on name and place only, with few coincidences."""
 
     def number(name: str, places: tuple[Any, ...]) -> Rational:
-        code = zlib.crc32(repr((seed, name, [str(place) for place in places])).encode())  # hash() differs by run
+        code = zlib.crc32(
+            repr((seed, name, [str(place) for place in places])).encode()
+        )  # hash() differs by run
         return Rational(code % 19 - 9, code // 19 % 5 + 1)
 
     return number

@@ -8,9 +8,10 @@ import sys
 import mpmath
 import pytest
 import torch
-from sympy import DiracDelta, Heaviside, Max, Rational, Symbol
+from sympy import DiracDelta, Heaviside, Max, Rational, S, Symbol
 
 from derivations.activations import REGISTRY, Activation, Z, activation
+from derivations.claim import Status
 from derivations.errors import FormulaError
 from derivations.functions import step
 from derivations.problem import Problem
@@ -250,3 +251,17 @@ def test_value_at_zero_uses_the_limit():
 
 
 BY_HAND_LOG2 = REGISTRY["softplus"].expr.subs(Z, 0)
+
+
+@pytest.mark.parametrize("text", ["log(z)", "sqrt(z)", "sqrt(1 - z**2)"])
+def test_a_formula_without_real_values_is_no_activation(text):
+    with pytest.raises(FormulaError, match="is not real at z = "):
+        activation(text)
+
+
+@pytest.mark.parametrize("text", ["1/z", "sin(1/z)", "1/z**2"])
+def test_a_formula_without_a_limit_at_zero_has_no_value_there(text):
+    found = activation(text)
+    assert found.value_at_zero is S.NaN
+    assert found.at_zero.status is Status.REFUTED
+    assert activation("sin(z)/z").value_at_zero == 1

@@ -303,6 +303,14 @@ def test_kinks_are_said():
     assert r"\sigma'(0) = 0" in notes
 
 
+def test_the_kink_of_a_loss_is_said_where_it_is_differentiated():
+    hinge = Problem.two_layer("tanh", "hinge")
+    for what in ("gradient", "hessian", "output-dynamics", "small-weights"):
+        assert "The loss has a kink" in " ".join(derive(hinge, what).notes), what
+    assert "The loss has a kink" not in " ".join(derive(hinge, "risk").notes)
+    assert "kink" not in " ".join(derive(Problem.two_layer("tanh", "logistic"), "hessian").notes)
+
+
 def test_a_stated_value_at_the_kink_is_printed_and_explained():
     flow = derive(Problem.two_layer(activation("relu", kink=Rational(1, 2))), "gradient-flow")
     assert r"\sigma'(z) = \operatorname{step}_{1/2}(z)" in printed(flow)

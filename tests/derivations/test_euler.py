@@ -11,9 +11,11 @@ import torch
 from sympy import Rational
 
 from derivations import euler
+from derivations.diagonal_model import DiagonalProblem
 from derivations.equations import derive
 from derivations.errors import AssumptionError
 from derivations.euler import euler_residuals
+from derivations.formula_model import FormulaProblem
 from derivations.problem import Problem
 from numerics.compile import compile_system
 from numerics.tolerances import same_formula
@@ -109,11 +111,22 @@ def test_printed_identities_read_back(name):
     assert read_back.assert_reads_back(derive(PROBLEMS[name], "euler")) >= 8
 
 
+def test_models_without_layers_are_refused():
+    """Of u^D - v^D the first layer alone has degree D: the identities of layers would be wrong."""
+    for problem in (DiagonalProblem.of(3), FormulaProblem.of("p*exp(q*x)", ["p", "q"])):
+        for call in (
+            lambda problem=problem: derive(problem, "euler"),
+            lambda problem=problem: euler_residuals(problem),
+        ):
+            with pytest.raises(AssumptionError, match="got kind"):
+                call()
+
+
 def test_print_of_the_identities():
     derivation = derive(PROBLEMS["relu"], "euler")
     shown = [f"{row.left} = {row.tex}" for row in derivation.rows(derivation.system)]
     assert shown[0] == (
-        r"\frac{\partial R}{\partial w_k}^{\top} w_k + b_k \frac{\partial R}{\partial b_k} = "
+        r"w_k^{\top} \frac{\partial R}{\partial w_k} + b_k \frac{\partial R}{\partial b_k} = "
         r"a_k \frac{\partial R}{\partial a_k}"
     )
     assert shown[3] == r"\frac{d}{dt} \frac{1}{2} \lVert \theta \rVert^{2} = -2 \sum_{i=1}^{n} f_i r_i"

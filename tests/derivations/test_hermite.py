@@ -8,7 +8,7 @@ from itertools import pairwise
 import mpmath
 import pytest
 from mpmath import mpf
-from sympy import Abs, Rational, S, erf, exp, factorial, log, pi, sin, sqrt, tanh
+from sympy import Abs, Rational, S, erf, exp, factorial, log, pi, simplify, sin, sqrt, tanh
 
 from derivations import hermite
 from derivations.activations import REGISTRY, Z, activation
@@ -308,3 +308,11 @@ def test_gauss_legendre_is_exact_for_polynomials():
         lower, upper = ends(total - (IV.mpf(2) / (power + 1) if power % 2 == 0 else 0))
         assert lower <= 0 <= upper
         assert upper - lower < 1e-25
+
+
+def test_a_jump_beside_an_oscillation_has_finite_moments():
+    """E (sgn + cos)^2 = 1 + (1 + e^{-2})/2, since sgn cos is odd; a complex shift leaves no infinity in it."""
+    found = second_moment(activation("sign(z) + cos(z)")).value
+    assert simplify(found - (1 + (1 + exp(-2)) / 2)) == 0
+    for coefficient in hermite_coefficients(activation("sign(z) + cos(z)"), 3):
+        assert coefficient.value.is_finite

@@ -14,6 +14,7 @@ from sympy import (
     Max,
     Rational,
     Symbol,
+    exp,
     expand,
     factor,
     radsimp,
@@ -499,10 +500,13 @@ def test_without_input_bias_the_kink_stays_at_zero():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: line("tanh"), AssumptionError, "polynomial for z < 0"),
+        (lambda: line(activation("max(z, tanh(z))")), AssumptionError, "polynomial for z < 0"),
         (lambda: line(activation("step(z)")), AssumptionError, "jumps at 0"),
-        (lambda: line(loss="logistic"), AssumptionError, "polynomial in f and y"),
-        (lambda: line(target=1 / x), AssumptionError, "target that is a polynomial"),
+        (lambda: line(loss="hinge"), AssumptionError, "'hinge' has a kink"),
+        (lambda: interval_point(line("tanh"), GENERIC), AssumptionError, "'tanh' is not piecewise polynomial"),
+        (lambda: interval_point(line(loss="logistic"), GENERIC), AssumptionError, "'logistic' is no polynomial"),
+        (lambda: CellRisk(line(target=1 / (x + 1)), Cell(("positive",))), AssumptionError, r"target 1/\(x \+ 1\) is no polynomial in x"),
+        (lambda: pieces(1 / x, x, Integer(0), Integer(1)), AssumptionError, "target that is a polynomial"),
         (lambda: line(target=Abs(x - alpha)), AssumptionError, "not exact numbers"),
         (lambda: line(lower=1), ValueError, "required is lower < upper"),
         (lambda: line(reduction="sum"), ValueError, "'integral' or 'mean'"),
@@ -520,6 +524,16 @@ def test_without_input_bias_the_kink_stays_at_zero():
 def test_refusals(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+def test_smooth_networks_keep_their_integrals():
+    smooth = line("tanh", target=Abs(x - Rational(1, 3)) + exp(x))
+    assert smooth.jump == 0
+    assert [u.upper for u in smooth.target_pieces] == [Rational(1, 3), 1]
+    assert r"\int\limits_{0}^{1} r(x) \sigma'(w_k x + b_k) x\, dx" in smooth.derive("gradient-flow").latex()
+    for what in INTERVAL_WHATS:
+        assert "p[k]" not in smooth.derive(what).text()  # no term of a moving kink
+    assert line("quadratic").inexact == line(target=Abs(x - Rational(1, 2))).inexact == ""
 
 
 # ---- pieces -------------------------------------------------------------------------------------------------
@@ -546,3 +560,12 @@ def test_half_lines_of_activations():
     assert half_lines(activation("max(z, z/3)")) == (z / 3, z)
     assert half_lines(activation("cubic")) == (z**3, z**3)
     assert factor(half_lines(activation("z*abs(z)"))[0] + z**2) == 0
+
+
+def test_a_target_with_a_singularity_in_the_interval_is_refused():
+    x = Symbol("x", real=True)
+    network = Problem.two_layer("relu", "square", input_bias=True)
+    for target in (1 / x, 1 / (2 * x - 1)):
+        with pytest.raises(AssumptionError, match="has a singularity"):
+            IntervalProblem(network, Integer(-1), Integer(1), x, target)
+    IntervalProblem(network, Integer(-1), Integer(1), x, 1 / (1 + x**2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mpmath
 import pytest
 from mpmath import mpf
@@ -371,6 +373,95 @@ def test_spectrum_refuses_other_kernels_and_sizes():
         zonal_eigenvalue(kappa(0), -1, 3)
     with pytest.raises(ValueError, match="needed, got 1 and 1"):
         zonal_eigenvalue(kappa(0), 1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("power", "dimension", "degrees", "exponent"),
+    [
+        (0, 2, (41, 81), -2.000),
+        (0, 3, (41, 81), -2.974),
+        (0, 5, (41, 81), -4.873),
+        (1, 2, (40, 80), -4.001),
+        (1, 3, (40, 80), -4.958),
+        (1, 5, (40, 80), -6.824),
+    ],
+)
+def test_local_exponents_of_the_spectrum(power, dimension, degrees, exponent):
+    low, high = (float(zonal_eigenvalue(kappa(power), k, dimension)) for k in degrees)
+    assert math.log(high / low) / math.log(degrees[1] / degrees[0]) == pytest.approx(exponent, abs=5.1e-4)
+
+
+def test_published_decimals_on_the_circle():
+    found = [float(zonal_eigenvalue(kappa(1), k, 2)) for k in (0, 1, 2, 4)]
+    assert found == pytest.approx([0.4052847345693, 0.25, 0.04503163717436, 0.001801265486961], abs=1e-13)
+
+
+# ---- what the kernels are used for: published runs on three inputs
+
+
+def relu_tangent(x, y):
+    return float(two_layer_kernels(REGISTRY["relu"], dot(x, x), dot(y, y), dot(x, y))[1])
+
+
+def test_kernel_gradient_descent_replay():
+    """One pass over (x1, 1), (x2, -1), (x3, 1/2) with eta_t = t^{-1/2}/2 and decay 1/10."""
+    coefficients: list[float] = []
+    for t, (x, y) in enumerate(zip(X, (1.0, -1.0, 0.5)), start=1):
+        step = 0.5 / math.sqrt(t)
+        value = sum(c * relu_tangent(u, x) for c, u in zip(coefficients, X))
+        coefficients = [(1 - 0.1 * step) * c for c in coefficients] + [-step * (value - y)]
+    assert coefficients == pytest.approx([0.4683988841037, -0.3784605328330, -0.0614302533351], abs=5.1e-14)
+    at = (Rational(1, 2), Rational(1, 2))
+    value = sum(c * relu_tangent(u, at) for c, u in zip(coefficients, X))
+    assert value == pytest.approx(0.2075037814722, abs=5.1e-14)
+
+
+def test_flow_of_the_outputs_under_the_tangent_kernel():
+    """f = (1 - exp(-K t/n)) y at t = 2 on the same data."""
+    gram = mpmath.matrix([[relu_tangent(u, v) for v in X] for u in X])
+    y = mpmath.matrix([1, -1, 0.5])
+    found = y - mpmath.expm(-gram * 2 / 3) * y
+    assert [float(u) for u in found] == pytest.approx([0.45848911, -0.3086525, 0.66355255], abs=5.1e-9)
+
+
+def test_weights_on_the_unit_circle_have_half_the_gaussian_kernel():
+    """For a 1-homogeneous function in n = 2 the mean over |w| = 1 is 1/n of the Gaussian one, that of the slopes the same."""
+    x, y = (Integer(1), Rational(1, 2)), (Rational(-3, 10), Rational(4, 5))
+    triple = (dot(x, x), dot(y, y), dot(x, y))
+    p, q = ([float(u) for u in v] for v in (x, y))
+
+    def mean(function):
+        cuts = sorted(
+            (math.atan2(v[1], v[0]) + s) % (2 * math.pi) for v in (p, q) for s in (math.pi / 2, -math.pi / 2)
+        )
+        along = lambda t, v: mpmath.cos(t) * v[0] + mpmath.sin(t) * v[1]  # noqa: E731
+        whole = mpmath.quad(lambda t: function(along(t, p), along(t, q)), [0, *cuts, 2 * mpmath.pi])
+        return float(whole / (2 * mpmath.pi))
+
+    both = mean(lambda u, v: max(u, 0) * max(v, 0))
+    assert both == pytest.approx(float(gaussian_kernel(REGISTRY["relu"], *triple)) / 2, abs=1e-12)
+    slopes = mean(lambda u, v: mpf((u > 0) * (v > 0)))
+    assert slopes == pytest.approx(float(gaussian_kernel(REGISTRY["relu"], *triple, order=1)), abs=1e-12)
+
+
+def test_edge_of_chaos():
+    """S^{l+1} = kappa_1(S^l) tends to 1 like 1 - 9 pi^2/(2 l^2), and T/(l+1) to 1/4, from .3."""
+    u, tangent, depth = mpf("0.3"), mpf("0.3"), 20_000
+    for _ in range(depth):
+        angle = mpmath.acos(u)
+        slope = 1 - angle / mpmath.pi
+        u = (u * (mpmath.pi - angle) + mpmath.sqrt(1 - u**2)) / mpmath.pi
+        tangent = u + tangent * slope
+    assert float((1 - u) * depth**2 * 2 / (9 * mpmath.pi**2)) == pytest.approx(1, abs=0.01)
+    assert float(tangent / (depth + 1)) == pytest.approx(0.25, abs=2e-3)
+
+
+def test_polynomials_have_their_kernel_at_once():
+    """E u^k v^k by counting pairings, against the moments of one variable at c = a = b = 1."""
+    for k in (1, 2, 5, 12, 64):
+        found = gaussian_kernel(activation(f"monomial({k})"), S.One, S.One, S.One)
+        assert found == factorial2(2 * k - 1)
 
 
 # ---- series, refusals

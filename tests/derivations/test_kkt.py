@@ -681,3 +681,18 @@ def test_everything_compiles_and_fits_the_line(tmp_path):
     assert done.returncode == 0, "\n".join(line for line in log.splitlines() if line.startswith("!"))
     wide = [float(v) for v in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) detected", log)]
     assert not wide
+
+
+def test_the_norm_constrained_problem_of_a_loss_with_a_kink_says_what_holds_there():
+    smooth = Problem.two_layer("tanh", "hinge")
+    notes = " ".join(kkt(smooth, "norm-constrained").notes)
+    assert "kink of the loss" in notes
+    assert "points on no kink" in notes
+    assert "kink" not in " ".join(kkt(smooth, "hard-margin").notes)  # the risk is not in it
+
+
+def test_a_kink_of_an_activation_that_is_not_homogeneous_is_named():
+    notes = " ".join(kkt(Problem.two_layer("abs(sin(z))", "hinge"), "hard-margin").notes)
+    assert "between its limits from the two sides (Clarke)" in notes
+    smooth = " ".join(kkt(Problem.two_layer("softsign", "hinge"), "hard-margin").notes)
+    assert "Clarke" not in smooth

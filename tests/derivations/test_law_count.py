@@ -139,6 +139,25 @@ def test_deep_linear_networks(widths, laws, known):
     assert found.status is Status.PROVED
 
 
+@pytest.mark.parametrize(
+    ("sigma", "law"),
+    [
+        ("relu", "a1**2 - w11**2"),
+        ("leaky_relu(1/10)", "a1**2 - w11**2"),
+        ("relu_power(2)", "2*a1**2 - w11**2"),
+        ("cubic", "3*a1**2 - w11**2"),
+        ("relu(z)**2 - 3*relu(-z)**2", "2*a1**2 - w11**2"),
+        ("z + z**3", None),
+        ("relu(z) + z**2", None),
+    ],
+)
+def test_one_neuron_has_a_law_if_and_only_if_its_activation_is_homogeneous(sigma, law):
+    """C5: powers on both sides of 0, with different coefficients, and then p a^2 - w^2."""
+    found = law_search(Problem.two_layer(sigma), {"m": 1, "d": 1})
+    assert [str(u) for u in found.laws] == ([law] if law else [])
+    assert found.count.laws == (0 if law is None else 1)
+
+
 def test_two_levels_of_brackets_are_needed_where_the_paper_says_so():
     assert law_count(*deep_linear(2, 2, 2, 1)).levels == (2, 3, 4, 4)
 

@@ -14,6 +14,7 @@ from derivations.activations import activation
 from derivations.canonical import vanishes
 from derivations.equations import derive
 from derivations.errors import AssumptionError
+from derivations.formula_model import FormulaProblem
 from derivations.indexed import Index, Tensor, isum
 from derivations.jacobian import written_out
 from derivations.problem import Problem, d, m, n
@@ -43,6 +44,19 @@ PROBLEMS = {
         Problem.two_layer("sigmoid", "square", weight_decay=Rational(1, 5), freeze=("a",)),
         1,
     ),
+    "deep tanh, no biases": (Problem.deep(3, "tanh", "square", input_bias=False, output_bias=False), 2),
+    "deep tanh": (Problem.deep(3, "tanh", "logistic"), 1),
+    "deep z tanh, no biases": (
+        Problem.deep(3, "z*tanh(z)", "square", input_bias=False, output_bias=False, vector_output=True),
+        2,
+    ),
+    "four layers of relu": (Problem.deep(4, "relu", "square", input_bias=False, output_bias=False), 4),
+    "deep relu with biases": (Problem.deep(3, "relu", "exponential", reduction="sum"), 1),
+    "deep sigmoid": (Problem.deep(3, "sigmoid", "square", output_bias=False, rate=(("W2", Integer(3)),)), 1),
+    "deep quadratic, frozen": (
+        Problem.deep(2, "quadratic", "square", input_bias=False, output_bias=False, freeze=("W1",)),
+        3,
+    ),
 }
 
 
@@ -50,7 +64,7 @@ def system_of(problem):
     generator = torch.Generator().manual_seed(8)
     x = torch.randn(3, 2, generator=generator, dtype=torch.float64)
     y = torch.randn((3, 2) if problem.vector_output else (3,), generator=generator, dtype=torch.float64)
-    system = compile_system(problem, x, y, 2)
+    system = compile_system(problem, x, y, 2 if problem.kind == "two_layer" else (2,) * (problem.depth - 1))
     return system, torch.randn(system.P, generator=generator, dtype=torch.float64)
 
 
@@ -182,7 +196,7 @@ def test_a_balanced_neuron_of_order_three_blows_up_at_the_stated_time():
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
-        (Problem.deep(3, "tanh"), "kind 'deep'"),
+        (FormulaProblem.of("a*x", ["a"]), "kind 'formula'"),
         (Problem.two_layer("relu(z) + z**2"), "has a kink"),
         (Problem.two_layer("z**9"), "vanish up to order 8"),
     ],
@@ -190,3 +204,77 @@ def test_a_balanced_neuron_of_order_three_blows_up_at_the_stated_time():
 def test_what_has_no_expansion_is_refused(problem, message):
     with pytest.raises(AssumptionError, match=message):
         derive(problem, "small-weights")
+
+
+def pairing_by_hand(problem, system, theta):
+    """The sum of e_i f_i of a deep network without biases, written by hand, as a function of theta."""
+    sigma = {"relu": torch.relu, "linear": lambda z: z}[problem.activation.name]
+    hidden, blocks = system.x, system.unpack(theta)
+    for layer in range(1, problem.depth):
+        hidden = sigma(hidden @ blocks[f"W{layer}"].T)
+    return (-(system.y / len(system.y)) * (hidden @ blocks[f"W{problem.depth}"])).sum()
+
+
+@pytest.mark.parametrize("name", ["relu", "linear"])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_a_homogeneous_deep_network_follows_its_neural_correlation(name, depth):
+    """The flow at small weights is minus the gradient of sum e_i f_i, and d|theta|^2/dt / 2 = -L sum e_i f_i (Euler)."""
+    problem = Problem.deep(depth, name, "square", input_bias=False, output_bias=False)
+    system, theta = system_of(problem)
+    point = theta.clone().requires_grad_()
+    pairing = pairing_by_hand(problem, system, point)
+    (gradient,) = torch.autograd.grad(pairing, point)
+    found = torch.cat(leading(problem, system)(theta))
+    torch.testing.assert_close(found, -gradient, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(found @ theta, -depth * pairing.detach(), rtol=1e-12, atol=1e-13)
+    notes = " ".join(derive_small_weights(problem).notes)
+    assert f"homogeneous of degree ${depth}$" in notes
+    assert rf"\lVert\theta\rVert^2 = {depth}\, \mathcal{{N}}(\theta)$" in notes
+
+
+def test_the_norm_on_a_ray_of_a_deep_network_grows_as_stated():
+    """Directional convergence, claim C9: on a KKT ray r' = L N r^(L-1), so L = 3 blows up at 1 / (3 N delta)."""
+    problem = Problem.deep(3, "linear", "square", input_bias=False, output_bias=False)
+    x, y = torch.ones(1, 1, dtype=torch.float64), torch.full((1,), 2.0, dtype=torch.float64)
+    system = compile_system(problem, x, y, (1, 1))
+    direction = torch.full(
+        (3,), 3**-0.5, dtype=torch.float64
+    )  # N = y W1 W2 W3 is largest where they are equal
+    correlation = 2.0 * 3**-1.5
+    for radius in (0.1, 0.2):
+        speed = torch.cat(leading(problem, system)(radius * direction))
+        expected = 3 * correlation * radius**2 * direction
+        torch.testing.assert_close(speed, expected, rtol=1e-12, atol=0)
+
+
+def test_biases_take_over_the_deeper_layers():
+    derivation = derive(Problem.deep(3, "tanh", "square"), "small-weights")
+    assert "z2[i,p] = b2[p]" in str(derivation)
+    notes = " ".join(derivation.notes)
+    assert "neural correlation" not in notes
+    assert r"Where $\sum_i e_{i} = 0$" in notes
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+@pytest.mark.parametrize("name", ["deep tanh, no biases", "deep z tanh, no biases"])
+def test_the_balance_of_every_layer_is_conserved_to_leading_order(name, layer):
+    assert balance_residual(PROBLEMS[name][0], layer) == 0
+
+
+def test_a_balance_that_does_not_hold_is_not_stated():
+    problem = Problem.deep(
+        3, "tanh", "square"
+    )  # z2 begins with its bias, so W2 and b2 move at different orders
+    assert balance_residual(problem, 1) == 0
+    assert balance_residual(problem, 2) != 0
+    notes = [u for u in derive_small_weights(problem).notes if "conserved" in u]
+    assert len(notes) == 1
+    assert r"W^{(2)}_{\cdot p}" in notes[0]
+
+
+def test_a_loss_that_is_linear_in_the_output_leaves_nothing_out():
+    problem = Problem.deep(3, "relu", "correlation", input_bias=False, output_bias=False)
+    system, theta = system_of(problem)
+    assert "Nothing is left out: this is the gradient flow itself." in derive_small_weights(problem).notes
+    found = torch.cat(leading(problem, system)(theta))
+    torch.testing.assert_close(found, system.flow(theta), rtol=1e-12, atol=1e-13)

@@ -71,6 +71,21 @@ def test_statement_is_proved_and_well_formed():
     assert r"$V_k = 0$ and $\rho = 0$ where $a_k \neq 0$" in splitting_law(Problem.two_layer()).steps[-1]
 
 
+def test_frozen_blocks_have_no_rows_in_the_hessians_of_the_law():
+    def law(*freeze):
+        return splitting_law(Problem.two_layer(input_bias=True, freeze=freeze))
+
+    assert r"congruent to $H \oplus B$ with $B = G \otimes U_k$" in law("a").statement
+    assert r"\rho" not in law("a").statement
+    assert "frozen" in law("a").steps[-1]
+    assert "rows and columns of trained input weights" in law("w").statement
+    assert r"so that $\rho = 0$" in law("w", "b").statement
+    assert "trained" not in law().statement
+    for freeze in (("a",), ("w",), ("b",), ("w", "b")):
+        found = law(*freeze)
+        assert all(text.count("$") % 2 == 0 for text in (found.statement, *found.steps))
+
+
 def test_weight_decay_and_deep_networks_are_refused():
     with pytest.raises(ValueError, match="without weight decay, got weight decay 1; set it to 0"):
         splitting_law(Problem.two_layer(weight_decay=1))

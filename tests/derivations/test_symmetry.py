@@ -8,11 +8,11 @@ import itertools
 import pytest
 from sympy import Integer, Rational, Symbol, exp
 
-from derivations import neuron_map
+from derivations import mixing, neuron_map
 from derivations.activations import activation
 from derivations.claim import Status
 from derivations.hidden_layer import hidden_layers
-from derivations.indexed import Index
+from derivations.indexed import Index, Tensor, isum
 from derivations.neuron_map import change_of, scaling_law, shift_law, sign_law
 from derivations.problem import Problem
 from derivations.symmetry import symmetries, symmetry_derivation
@@ -97,7 +97,7 @@ KNOWN = {
     "erf": ("PROVED", "REFUTED", ()),
     "relu": ("REFUTED", "PROVED", ()),
     "abs": ("PROVED", "PROVED", ()),
-    "quadratic": ("PROVED", "PROVED", ()),
+    "quadratic": ("PROVED", "PROVED", ("rotation of neurons",)),
     "gaussian": ("PROVED", "REFUTED", ()),
     "sigmoid": ("PROVED", "REFUTED", ()),  # odd up to the constant that the output bias takes up
     "softplus": ("REFUTED", "REFUTED", ()),
@@ -198,3 +198,39 @@ def test_scaling_of_a_leaky_unit(bias, out):
     assert found[2].proved
     assert leaky.homogeneity_degree == 1
     assert Rational(1, 10) == leaky.derivative(1).subs("z", -1) or leaky.is_smooth is None
+
+
+@pytest.mark.parametrize("sigma", ["quadratic", "3*z**2/2 + 1"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_quadratic_neurons_rotate_with_one_output_only(sigma, bias):
+    problem = Problem.two_layer(sigma, input_bias=bias)
+    assert symmetries(problem)[-1].name == "rotation of neurons"
+    assert symmetries(problem)[-1].proved
+    several = symmetries(Problem.two_layer(sigma, input_bias=bias, vector_output=True))
+    assert "rotation of neurons" not in [s.name for s in several]
+
+
+def test_a_field_that_is_not_antisymmetric_changes_the_outputs(monkeypatch):
+    problem = Problem.two_layer("quadratic")
+    (layer,) = hidden_layers(problem)
+    q, some = Index("q", layer.width), Tensor("T", (layer.width, layer.width))
+    a = layer.outgoing.tensor
+
+    def turn(sign):
+        def change(role, now, part):
+            return isum((some[now, q] + sign * some[q, now]) * a[q] * part(q), q)
+
+        return mixing._first_order(problem, layer, ("in",), change)
+
+    assert turn(-1) == 0
+    assert turn(1) != 0
+
+
+def test_inner_layers_absorb_the_constant_of_the_sigmoid_in_the_next_bias():
+    signs = [s for s in symmetries(Problem.deep(3, "sigmoid")) if s.name.startswith("sign")]
+    assert [s.status for s in signs] == [Status.PROVED, Status.PROVED]
+    assert r"b^{(2)} \mapsto b^{(2)} + W^{(2)}_{\cdot s}" in signs[0].statement
+    without = [
+        s for s in symmetries(Problem.deep(3, "sigmoid", input_bias=False)) if s.name.startswith("sign")
+    ]
+    assert [s.status for s in without] == [Status.REFUTED, Status.PROVED]

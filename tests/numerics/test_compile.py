@@ -322,6 +322,27 @@ def test_flow_and_its_jacobian_use_the_rates_and_freeze():
     assert float(system.gradient(theta)[-2:].abs().min()) > 0  # the true derivative of a frozen block
 
 
+@pytest.mark.parametrize("vector", [False, True])
+def test_the_kernel_is_that_of_trained_blocks_with_rates_and_the_jacobian_that_of_all(vector):
+    options = {"freeze": ("b",), "rate": (("w", Integer(3)),)}
+    x, y = draw(4, 2), draw(4, 2, seed=8) if vector else draw(4, seed=8)
+    problem = Problem.two_layer("tanh", "square", input_bias=True, vector_output=vector, **options)
+    system = compile_system(problem, x, y, 2)
+    oracle = Reference(x, y, activation="tanh", loss="square", widths=(2,), input_bias=True)
+    for lead in ((), (3,), (9,)):
+        theta = draw(*lead, system.P)
+        jacobian = oracle.jacobian(theta)
+        agree(system.jacobian(theta), jacobian, 1e-13, "jacobian")
+        rows = jacobian.reshape(*lead, y.numel(), system.P)
+        wanted = (rows * system.rates) @ rows.mT
+        agree(system.ntk(theta), wanted.reshape(*lead, *y.shape, *y.shape), 1e-13, "kernel")
+    # The outputs move by minus kernel times residual weights along the flow.
+    r = (system.outputs(theta) - y) / len(y)
+    moved = -(wanted @ r.reshape(*lead, -1, 1))[..., 0]
+    along = (rows @ system.flow(theta)[..., None])[..., 0]
+    agree(along, moved, 1e-12, "flow of the outputs")
+
+
 def test_pack_inverts_unpack_and_names_what_is_wrong():
     system, _ = two_layer(input_bias=True)
     theta = draw(system.P)
@@ -398,7 +419,7 @@ LAYOUTS = {
     "few points": ((3,), {}, "first"),
     "few points in pieces": ((5,), {"TINY": 0, "PIECE": 480}, "first"),
     "many points of a tiny network": ((9,), {}, "last"),
-    "many points of a tiny network in pieces": ((3, 3), {"PIECE": 480}, "last"),
+    "many points of a tiny network in pieces": ((3, 3), {"PIECE": 240, "LEAST": 1}, "last"),
     "points one by one": ((3,), {"TINY": 0, "PIECE": 8}, "one"),
     "points one by one in blocks": ((2,), {"TINY": 0, "PIECE": 8, "SWEEP": 1, "BLOCK": 72}, "one"),
 }
@@ -612,6 +633,80 @@ def test_memory_stays_below_some_blocks_of_samples():
         x.double(), y.double(), activation="tanh", loss="square", widths=(width,), input_bias=True
     )
     agree(found, oracle.gradient(theta.double()), same_formula(torch.float32), "gradient")
+
+
+KIB = 1024
+#: Samples, width, inputs, points and a budget; and what the budget must lead to: points in pieces, one by one, or one
+#: point with its samples in blocks.
+BUDGETS = {
+    "a tiny network in pieces": (20, 4, 2, 300, 128 * KIB, "last"),
+    "a tiny network one by one": (500, 8, 2, 9, 200 * KIB, "one"),
+    "points in pieces": (50, 30, 5, 40, 512 * KIB, "first"),
+    "points one by one": (400, 30, 5, 4, 600 * KIB, "one"),
+    "one point in blocks": (1000, 50, 3, 1, 250 * KIB, "one"),
+    "points one by one in blocks": (1000, 50, 3, 3, 250 * KIB, "one"),
+}
+
+
+@pytest.mark.parametrize("what", ["value_gradient", "hvp"])
+@pytest.mark.parametrize("case", BUDGETS)
+def test_a_memory_budget_is_kept(case, what):
+    samples, width, inputs, count, budget, plan = BUDGETS[case]
+    problem = Problem.two_layer("tanh", "square", input_bias=True)
+    x, y = draw(samples, inputs), draw(samples, seed=8)
+    system = compile_system(problem, x, y, width, memory_budget=budget)
+    theta = draw(count, system.P) if count > 1 else draw(system.P)
+    v = draw(*theta.shape, seed=9)
+    arguments = (theta, v) if what == "hvp" else (theta,)
+    first = getattr(system, what)(*arguments)
+    results = first if isinstance(first, tuple) else (first,)
+    kept = [*arguments, system.x, system.y]
+    for function in system._functions.values():
+        kept += [u for u in function.bound if isinstance(u, torch.Tensor)]
+    with Allocations(*kept) as seen:
+        getattr(system, what)(*arguments)
+    # Points in the layout of the function, and the results, in pieces and whole, are not counted by the budget.
+    apart = 2 * sum(u.numel() for u in (*arguments, *results)) * 8
+    assert seen.peak <= budget + apart
+    if what == "value_gradient":
+        served = {used for _, used in system._functions}
+        assert plan in served
+        if "blocks" in case:
+            assert system._functions[what, "one"].lowered.plan.blocked
+        few = theta[:3] if count > 1 else theta
+        oracle = Reference(x, y, activation="tanh", loss="square", widths=(width,), input_bias=True)
+        agree(results[1][:3] if count > 1 else results[1], oracle.gradient(few), 1e-12, "gradient")
+        free = compile_system(problem, x, y, width)
+        agree(results[1], free.gradient(theta), 1e-12, "without a budget")
+
+
+def test_without_the_budget_these_cases_are_beyond_it():
+    for case in ("one point in blocks", "points in pieces"):
+        samples, width, inputs, count, budget, _ = BUDGETS[case]
+        system, _ = two_layer("tanh", width=width, samples=samples, inputs=inputs, input_bias=True)
+        theta = draw(count, system.P)
+        system.gradient(theta)
+        with Allocations(theta, system.x, system.y) as seen:
+            system.gradient(theta)
+        assert seen.peak > budget, case
+
+
+def test_a_budget_that_does_not_hold_one_point_is_refused():
+    problem = Problem.two_layer("tanh", "square", input_bias=True)
+    system = compile_system(problem, draw(50, 3), draw(50), 40, memory_budget=200 * KIB)
+    theta = draw(system.P)
+    system.gradient(theta)
+    with pytest.raises(
+        ValueError,
+        match=r"the hessian of one point may hold \d+ bytes on the way, the memory budget is 204800",
+    ):
+        system.hessian(theta)
+    with pytest.raises(ValueError, match="give a larger one, or use Hessian-vector products"):
+        system.hessian(draw(3, system.P))
+    system = compile_system(problem, draw(5000, 3), draw(5000), 40, memory_budget=200 * KIB)
+    system.gradient(theta)  # in blocks of samples, which outputs are not computed in
+    with pytest.raises(ValueError, match=r"the outputs of one point may hold \d+ bytes on the way"):
+        system.outputs(theta)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 
 from derivations.problem import Problem
 from numerics.compile import compile_system
-from numerics.critical import SCALES, find_critical_points, polish, starts
+from numerics.critical import SCALES, find_critical_points, polish, starts, trained
 from numerics.spectrum import spectrum
 from numerics.tolerances import CRITICAL_GRADIENT, LARGEST_PARAMETER
 
@@ -87,11 +87,41 @@ def test_progress_ends_with_one(linear):
     assert all(0 <= fraction <= 1 for fraction in seen)
 
 
-def test_a_frozen_block_is_refused():
-    problem = Problem.two_layer("tanh", "square", freeze=("a",))
-    system = compile_system(problem, [[1.0], [2.0]], [0.5, 1.0], 1)
-    with pytest.raises(ValueError, match="blocks a are frozen"):
+def test_frozen_blocks_stay_at_the_values_of_the_starts():
+    """With a = 2 frozen R = (2w - 2)^2 / 2 at x = 1: the critical point is w = 1."""
+    system = compile_system(Problem.two_layer("linear", "square", freeze=("a",)), [[1.0]], [2.0], 1)
+    start = torch.tensor([[2.0, 0.3], [2.0, -4.0]], dtype=torch.float64)
+    found = find_critical_points(system, start)
+    theta, _ = polish(system, found.theta)
+    torch.testing.assert_close(theta, torch.tensor([[2.0, 1.0]] * 2, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert trained(system).tolist() == [1]
+
+
+def test_a_search_needs_a_trained_block():
+    system = compile_system(Problem.two_layer("tanh", "square", freeze=("a", "w")), [[1.0]], [0.5], 1)
+    with pytest.raises(ValueError, match="every block is frozen"):
         find_critical_points(system, starts(system, 2, 0))
+
+
+def test_an_index_beyond_the_parameters_is_refused(linear):
+    with pytest.raises(ValueError, match="index 3: accepted are 0 to 2"):
+        find_critical_points(linear, starts(linear, 2, 0), index=3)
+
+
+def test_deflated_points_are_not_found_again(linear):
+    root = 1.5**0.5
+    minima = torch.tensor([[root, root], [-root, -root]], dtype=torch.float64)
+    found = find_critical_points(linear, starts(linear, 60, 0), known=minima)
+    assert len(found.theta)
+    torch.testing.assert_close(found.theta, torch.zeros_like(found.theta), rtol=0, atol=1e-9)
+
+
+def test_following_leads_to_saddles_of_the_index(linear):
+    """Where the Hessian is indefinite descents go to the minimum, and rows that follow its lowest eigenvector to the saddle."""
+    near = torch.tensor([[0.6, 0.5]] * 4, dtype=torch.float64)
+    plain, follow = find_critical_points(linear, near), find_critical_points(linear, near, index=1)
+    assert float(plain.theta[1].abs().min()) > 1
+    torch.testing.assert_close(follow.theta[1], torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-9)
 
 
 def test_width_one_best_fit_of_the_one_dimensional_data():

@@ -776,14 +776,42 @@ def test_progress_rises_to_one() -> None:
 # --------------------------------------------------------------------- the door
 
 
-def test_auto_takes_rodas4_only_with_a_jacobian_of_moderate_size() -> None:
+def test_auto_stays_with_dopri5_where_nothing_is_stiff() -> None:
     def jacobian(y: Tensor) -> Tensor:
         return -torch.eye(y.shape[1], dtype=F64).expand(len(y), -1, -1)
 
-    for parameters, given, expected in ((64, True, "rodas4"), (65, True, "dopri5"), (2, False, "dopri5")):
+    for parameters, given in ((64, True), (2, False)):
         start = torch.ones(1, parameters, dtype=F64)
         result = integrate(lambda y: -y, start, 0.1, jacobian=jacobian if given else None, rtol=1e-4)
-        assert result.method == expected
+        assert result.method == "dopri5"
+        assert result.switched_at.isnan().all()
+
+
+def test_auto_hands_over_the_stiff_trajectories_and_no_others() -> None:
+    """Rows with eigenvalues 1 and 1e4 on the way to 100: only the second ones are stiff."""
+    speed = torch.tensor([1.0, 1e4], dtype=F64)
+
+    def jacobian(y: Tensor) -> Tensor:
+        size = torch.where(y[:, 1] > 0.5, speed[1], speed[0])
+        zero = torch.zeros_like(size)
+        return torch.stack([torch.stack([-size, zero], 1), torch.stack([zero, zero], 1)], 1)
+
+    def rate(y: Tensor) -> Tensor:
+        size = torch.where(y[:, 1] > 0.5, speed[1], speed[0])
+        return torch.stack([-size * (y[:, 0] - 1), torch.zeros_like(size)], 1)
+
+    start = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.5, 0.0]], dtype=F64)
+    grid = torch.tensor([0.01, 1.0, 2.0], dtype=F64)
+    result = integrate(rate, start, 2.0, jacobian=jacobian, save_at=grid)
+    assert result.method == "dopri5, rodas4"
+    assert torch.isfinite(result.switched_at).tolist() == [False, True, False]
+    assert set(result.status) == {Status.FINISHED}
+    assert int(result.steps[1]) < 400  # without the hand-over 2 * 1e4 / 3.3
+    alone = integrate(rate, start[1:2], 2.0, method="dopri5")
+    assert int(alone.steps) > 5000
+    exact = torch.stack([1 - torch.exp(-grid), 1 - torch.exp(-1e4 * grid), 1 - torch.exp(-grid) / 2])
+    found = torch.stack([states[:, 0] for states in result.states])
+    assert float((found - exact).abs().max()) <= GLOBAL_OVER_LOCAL * 1e-8
 
 
 @pytest.mark.parametrize(
@@ -825,7 +853,11 @@ def test_auto_takes_rodas4_only_with_a_jacobian_of_moderate_size() -> None:
         ),
         ({"rate": lambda y: y.float()}, TypeError, "torch.float64 on cpu like theta, got torch.float32"),
         ({"rate": lambda y: 0.0}, TypeError, r"must return a tensor of shape \(1, 1\), got float"),
-        ({"jacobian": lambda y: y}, ValueError, r"jacobian\(theta\) must have shape \(1, 1, 1\)"),
+        (
+            {"jacobian": lambda y: y, "method": "rodas4"},
+            ValueError,
+            r"jacobian\(theta\) must have shape \(1, 1, 1\)",
+        ),
         ({"energy": lambda y: y}, ValueError, r"energy\(theta\) must have shape \(1,\)"),
     ],
 )

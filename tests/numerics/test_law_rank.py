@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sympy import Rational
 
 from derivations.claim import Status
+from derivations.formula_model import FormulaProblem
 from derivations.law_count import law_count
 from derivations.problem import Problem
 from numerics.compile import compile_system
-from numerics.law_rank import CLEAR_GAP, law_rank
+from numerics.law_rank import CLEAR_GAP, is_analytic, law_rank
 
 EXACT = {
     "linear": (Problem.two_layer("linear", vector_output=True), {"m": 3, "d": 2, "o": 2}),
@@ -109,3 +112,50 @@ def test_gradient_descent_breaks_the_law_in_second_order():
     after = theta - 0.1 * system.gradient(theta)
     torch.testing.assert_close(after, torch.tensor([1.075, 0.65], dtype=torch.float64))
     assert float(after[0] ** 2 - after[1] ** 2) == pytest.approx(0.733125, abs=1e-12)
+
+
+def test_the_drift_of_a_gradient_step_in_a_linear_network_is_exactly_of_second_order():
+    """C12: Delta(U^T U - V^T V) = tau^2 (V^T G^T G V - U^T G G^T U), and slope 2 in the step."""
+    problem = Problem.two_layer("linear", "square", vector_output=True)
+    generator = torch.Generator().manual_seed(5)
+    x, y = (torch.randn(6, k, generator=generator, dtype=torch.float64) for k in (3, 2))
+    system = compile_system(problem, x, y, 4)
+    theta = torch.randn(system.P, generator=generator, dtype=torch.float64)
+
+    def parts(at):
+        return at[:8].reshape(4, 2).T, at[8:].reshape(4, 3).T  # U (outputs, width), V (inputs, width)
+
+    def law(at):
+        u, v = parts(at)
+        return u.T @ u - v.T @ v
+
+    u, v = parts(theta)
+    g = ((x @ v @ u.T - y).T @ x) / 6  # dL / d(U V^T)
+    drifts = []
+    for tau in (1e-1, 1e-2, 1e-3):
+        drift = law(theta - tau * system.gradient(theta)) - law(theta)
+        torch.testing.assert_close(
+            drift, tau**2 * (v.T @ g.T @ g @ v - u.T @ g @ g.T @ u), rtol=1e-8, atol=1e-13
+        )
+        drifts.append(float(drift.norm()))
+    slopes = [math.log10(drifts[k] / drifts[k + 1]) for k in (0, 1)]
+    assert slopes == pytest.approx([2, 2], abs=1e-6)
+
+
+def test_formulas_are_counted_as_the_networks_they_write_out():
+    written = FormulaProblem.of("a1*exp(w1*x + b1) + a2*exp(w2*x + b2)", ["a1", "w1", "b1", "a2", "w2", "b2"])
+    network = law_rank(Problem.two_layer("exp", input_bias=True), {"m": 2, "d": 1})
+    found = law_rank(written, {})
+    assert (found.dimension, found.laws, found.known, found.complete) == (6, 2, 2, True)
+    assert (network.laws, network.levels) == (found.laws, found.levels)
+
+
+def test_a_formula_with_a_kink_is_supported_only_where_the_known_laws_reach_the_count():
+    found = law_rank(FormulaProblem.of("a*max(0, w*x + b)", ["a", "w", "b"]), {})
+    assert (found.laws, found.known, found.status) == (1, 1, Status.SUPPORTED)
+    assert not is_analytic(FormulaProblem.of("a*abs(x - b)", ["a", "b"]))
+
+
+def test_a_formula_without_values_at_random_points_is_refused():
+    with pytest.raises(ValueError, match="no finite derivatives"):
+        law_rank(FormulaProblem.of("a*log(w*x)", ["a", "w"]), {})

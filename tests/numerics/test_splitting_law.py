@@ -392,6 +392,55 @@ def test_law_needs_the_restriction_to_the_kernel():
     assert naive != predict_split_inertia(one.V, one.U, HALVES)
 
 
+@pytest.mark.parametrize("trained", ["wb", "a", "ab", "w", "aw", "awb"])
+def test_the_law_with_frozen_blocks_is_that_of_the_trained_rows(trained):
+    """As ``derivations.splitting_law`` states it; everything here is automatic differentiation of a written network."""
+    generator = torch.Generator().manual_seed(3)
+    x, y = (torch.randn(shape, generator=generator, dtype=F64) for shape in ((6, 2), (6,)))
+    parts = {
+        name: torch.randn(shape, generator=generator, dtype=F64)
+        for name, shape in {"a": (2,), "w": (2, 2), "b": (2,)}.items()
+    }
+    fractions = torch.tensor([1.5, -0.8, 0.3], dtype=F64)
+    copies = len(fractions)
+
+    def hessian(blocks):
+        def risk(*moving):
+            now = blocks | dict(zip(trained, moving, strict=True))
+            return ((torch.tanh(x @ now["w"].T + now["b"]) @ now["a"] - y) ** 2).mean() / 2
+
+        found = torch.func.hessian(risk, argnums=tuple(range(len(trained))))(*[blocks[u] for u in trained])
+        sizes = [blocks[u].numel() for u in trained]
+        rows = [
+            torch.cat([e.reshape(s, t) for e, t in zip(row, sizes, strict=True)], 1)
+            for row, s in zip(found, sizes, strict=True)
+        ]
+        return torch.cat(rows)
+
+    wide = {
+        "a": torch.cat([parts["a"][1:], fractions * parts["a"][0]]),
+        "w": torch.cat([parts["w"][1:], parts["w"][:1].repeat(copies, 1)]),
+        "b": torch.cat([parts["b"][1:], parts["b"][:1].repeat(copies)]),
+    }
+    z = torch.tanh(x @ parts["w"].T + parts["b"])
+    r, slope = (z @ parts["a"] - y) / 6, 1 - z[:, 0] ** 2
+    rows = [*[0, 1] * ("w" in trained), *[2] * ("b" in trained)]
+    inputs = torch.cat([x, torch.ones(6, 1, dtype=F64)], 1)[:, rows]
+    pull, bend = inputs.T @ (slope * r), (inputs.T * (-2 * parts["a"][0] * r * z[:, 0] * slope)) @ inputs
+    normal = torch.linalg.svd(fractions[None])[2][1:]
+    form = normal @ torch.diag(fractions) @ normal.T
+    hyperbolic = 0
+    if "a" in trained and rows:
+        hyperbolic = copies - 1
+        kernel = torch.linalg.svd(pull[None])[2][1:]
+        bend = kernel @ bend @ kernel.T
+    rest = triple(spectrum(torch.kron(form, bend)).inertia) if bend.numel() else (0, 0, 0)
+    zero = copies - 1 if trained == "a" else 0
+    before, after = (triple(spectrum(hessian(u)).inertia) for u in (parts, wide))
+    added = tuple(v - u for u, v in zip(before, after, strict=True))
+    assert added == (rest[0] + hyperbolic, rest[1] + zero, rest[2] + hyperbolic)
+
+
 def test_wrong_input_is_refused():
     one = curvature(case("A1"), point("A1"))[0]
     with pytest.raises(ValueError, match=r"sum to 0\.9; they must sum to 1"):

@@ -19,6 +19,7 @@ from derivations.errors import AssumptionError
 from workbench import options
 from workbench.__main__ import main
 from workbench.errors import NotThere, StudyError
+from workbench.flow_settings import FlowSettings
 from workbench.study import shipped_studies
 
 COMMANDS = ("derive", "evaluate", "flow", "critical", "landscape", "verify", "report")
@@ -38,6 +39,7 @@ POINT = {
     "orbit_size": 8,
     "found": 3,
     "stratum": "irreducible",
+    "status": "SUPPORTED",
 }
 LANDSCAPE = {
     "schema": 1,
@@ -105,11 +107,17 @@ class Fake:
 
     def evaluate(self, points: Any) -> Any:
         self.calls.append(points)
-        entry = {"value": 0.1, "gradient_norm": 0.5, "inertia": INERTIA, "eigenvalues": [-1.0, float("nan")]}
+        entry = {
+            "value": 0.1,
+            "gradient_norm": 0.5,
+            "inertia": INERTIA,
+            "eigenvalues": [-1.0, float("nan")],
+            "spectrum": {"complete": True},
+        }
         return self._result({"schema": 1, "study": "five-points", "points": [entry for _ in points]})
 
-    def flow(self, points: Any, until: float, count: int = 200) -> Any:
-        self.calls.append((points, until, count))
+    def flow(self, points: Any, until: float, count: int = 200, *settings: Any) -> Any:
+        self.calls.append((points, until, count, *settings))
         run = {
             "t": [0.0, until],
             "theta": [THETA, THETA],
@@ -119,7 +127,8 @@ class Fake:
         }
         return self._result({"schema": 1, "study": "five-points", "trajectories": [run for _ in points]})
 
-    def critical(self) -> Any:
+    def critical(self, **options: Any) -> Any:
+        self.calls.append(options)
         return self._result(LANDSCAPE)
 
     def landscape(self) -> Any:
@@ -315,6 +324,14 @@ def test_the_library_of_results_says_that_it_is_not_there(
 # -- what the commands do --
 
 
+def test_digits_are_asked_for_only_where_they_are_given(fake: type[Fake]) -> None:
+    assert main(["critical", STUDY, "--digits", "40"]) == 0
+    assert fake.made.calls[0]["digits"] == 40
+    assert main(["critical", STUDY]) == 0
+    assert "digits" not in fake.made.calls[0]
+    assert main(["critical", STUDY, "--digits", "0"]) == 2
+
+
 def test_settings_reach_the_analysis(
     fake: type[Fake], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -401,6 +418,46 @@ def test_points_times_and_files_reach_the_flow(fake: type[Fake], theta: str, tmp
     assert main(arguments) == 0
     assert fake.made.calls == [([THETA, THETA], 1000.0, 5)]
     assert figure.read_text() == "drawn"
+
+
+def test_options_of_a_flow_reach_it(fake: type[Fake], theta: str) -> None:
+    arguments = ["flow", STUDY, "--from", theta, "--until", "10"]
+    assert main([*arguments, "--event", "loss:0.1:stop", "--event", "norm:3"]) == 0
+    assert fake.made.calls[0][:3] == ([THETA, THETA], 10.0, 200)
+    assert fake.made.calls[0][3] == FlowSettings(events=("loss:0.1:stop", "norm:3"))
+    descent = [
+        "--step-size",
+        "0.1",
+        "--batch-size",
+        "2",
+        "--label-noise",
+        "0.5",
+        "--temperature",
+        "0.25",
+        "--seed",
+        "7",
+    ]
+    assert main([*arguments, *descent]) == 0
+    assert fake.made.calls[0][3] == FlowSettings((), 0.1, 2, 0.5, 0.25, 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--event", "nose:1"], "found 'nose:1'; accepted: kink, loss:VALUE"),
+        (["--event", "norm:-1"], "accepted: a positive finite number"),
+        (["--step-size", "0"], "accepted: a positive, finite step size"),
+        (["--batch-size", "2"], "batch: found without a step size"),
+        (["--plot", "norm"], "Did you mean 'norms'?"),
+        (["--plot", "phase"], "--plot phase and --phase X,Y: found one of them"),
+        (["--phase", "a1"], "found 'a1'; accepted: two coordinates such as a1,w1"),
+    ],
+)
+def test_options_of_a_flow_that_are_refused(
+    options: list[str], words: str, fake: type[Fake], theta: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["flow", STUDY, "--from", theta, "--until", "10", *options]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
 
 
 def test_parameters_may_come_from_standard_input(fake: type[Fake], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from workbench import report, tex
 from workbench.bibliography import REFERENCES, used
 from workbench.report import Block, ReportContent, render, write_report
 from workbench.report_content import SECTIONS, plain
-from workbench.report_tables import components, listing, source
+from workbench.report_tables import components, listing, points, source
 from workbench.report_words import abstract, completeness, opening, verdicts
 from workbench.results import CriticalPoint
 from workbench.tex import Tex, compile_pdf, escape
@@ -37,6 +37,17 @@ def tables_of(text: str) -> dict[str, list[str]]:
 
 def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_caption_says_which_points_are_certified(report_content: ReportContent) -> None:
+    assert not any("Certified" in str(table.caption) for table in points(report_content))
+    width = report_content.points[-1].width
+    members = [p for p in report_content.points if p.width == width]
+    done = [dataclasses.replace(p, status=Status.CERTIFIED) for p in members]
+    (table,) = points(dataclasses.replace(report_content, points=tuple(done)))
+    assert "existence and inertia: all." in str(table.caption)
+    (table,) = points(dataclasses.replace(report_content, points=(*done[1:], members[0])))
+    assert f"all but {members[0].id}." in str(table.caption)
 
 
 def test_the_sections_stand_in_the_order_of_the_study(report_content: ReportContent) -> None:
@@ -279,7 +290,7 @@ def test_a_listing_loses_no_character() -> None:
     line = "x = [" + ", ".join(str(k / 7) for k in range(40)) + "]"
     lines = listing(f"a\n\n{line}\n")
     assert lines[:2] == [r"\mbox{}a", r"\mbox{}"]
-    back = "".join(part.removeprefix(r"\mbox{}").removeprefix(r"\quad") for part in lines[2:])
+    back = "".join(part.removeprefix(r"\mbox{}").removeprefix(r"\quad{}") for part in lines[2:])
     assert back.replace("~", " ").replace("{[}", "[").replace("{]}", "]") == line
     assert listing("a\n" * 500)[-1] == r"\emph{350 more lines}"
 

@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "study: los: found an unknown key; accepted: a key of this table (schema, name, "
             "title, model, loss, "
-            "data, landscape, report). Did you mean 'loss'?"
+            "data, kkt, landscape, report). Did you mean 'loss'?"
         ],
     ),
     "key of another table": (
@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "study: seed: found an unknown key; accepted: a key of this table (schema, name, "
             "title, model, loss, "
-            "data, landscape, report). The key belongs to [landscape]."
+            "data, kkt, landscape, report). The key belongs to [landscape]."
         ],
     ),
     "key of another kind": (
@@ -184,7 +184,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "study: data.standardise: found an unknown key; accepted: a key of this table "
             "(kind, file, inputs, "
-            "target, standardize). Did you mean 'standardize'?"
+            "target, standardize, teacher). Did you mean 'standardize'?"
         ],
     ),
     "table that is none": (
@@ -194,7 +194,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown kind of model": (
         {"model": {"kind": "two_layr"}},
         [
-            "study: model.kind: found 'two_layr'; accepted: a kind (two_layer, deep, formula). "
+            "study: model.kind: found 'two_layr'; accepted: a kind (two_layer, deep, formula, diagonal). "
             "Did you mean 'two_layer'?"
         ],
     ),
@@ -403,7 +403,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "data without a target": (
         {"data": {"file": "a.csv"}},
-        ["study: data.target: found nothing; accepted: a value: the key is required"],
+        ["study: data.target: found nothing; accepted: the targets: target, or the table [data.teacher]"],
     ),
     "column as input and target": (
         {"data": {"file": "a.csv", "inputs": ["u"], "target": "u"}},
@@ -458,7 +458,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"report": {"sections": ["grpah"]}},
         [
             "study: report.sections[0]: found 'grpah'; accepted: a name (problem, gradient_flow, symmetries, "
-            "critical_points, embedding, graph, verification). Did you mean 'graph'?"
+            "critical_points, embedding, graph, verification, activation, kernels). Did you mean 'graph'?"
         ],
     ),
     "section twice": (

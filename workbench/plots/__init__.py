@@ -1,4 +1,4 @@
-"""Figures: the landscape graph, Hessian spectra, the loss along the flow; vector graphics for a 15 cm text.
+"""Figures: the landscape graph, Hessian spectra, the risk on planes, the loss along the flow; vector graphics for a 15 cm text.
 
 Every ``draw_`` function draws on the axes it is given, or on a new ``Figure`` which it returns.
 """
@@ -7,5 +7,7 @@ from workbench.plots.canvas import save
 from workbench.plots.curves import draw_flow
 from workbench.plots.graph import draw_graph
 from workbench.plots.spectra import draw_spectra
+from workbench.plots.surface import draw_surface
+from workbench.plots.trajectories import draw_trajectories
 
-__all__ = ["draw_flow", "draw_graph", "draw_spectra", "save"]
+__all__ = ["draw_flow", "draw_graph", "draw_spectra", "draw_surface", "draw_trajectories", "save"]
