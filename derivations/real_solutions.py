@@ -91,7 +91,7 @@ def real_solutions(
     else:
         basis = groebner(basis.exprs, *unknowns, order="lex")
     kept = [u for u in basis.exprs if not set(u.free_symbols) & set(eliminate)]
-    leading = [Poly(u, *variables).monoms(order="lex")[0] for u in kept]
+    leading = [Poly(u, *variables).monoms()[0] for u in kept]
     bounded = {j for monomial in leading for j, k in enumerate(monomial) if k and sum(monomial) == k}
     if len(bounded) < len(variables):
         return RealSolutions((), tuple(kept))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sympy import QQ, Expr, Poly, Symbol, groebner, symbols
+from sympy.polys.orderings import grevlex, lex
 
 __all__ = ["decompose"]
 
@@ -60,7 +61,7 @@ def decompose(names: list[str], equations: list[dict[str, str]]) -> list[str]:
 
 def _staircase(basis: Any, unknowns: Sequence[Symbol]) -> list[tuple[int, ...]]:
     """Return the monomials that no leading monomial divides."""
-    leading = [Poly(f, *unknowns).monoms(order="grevlex")[0] for f in basis.exprs]
+    leading = [Poly(f, *unknowns).monoms(order=grevlex)[0] for f in basis.exprs]
     tops = [min(m[j] for m in leading if sum(m) == m[j] > 0) for j in range(len(unknowns))]
     return [
         m
@@ -78,7 +79,7 @@ def _points(shape: Any, minimal: Poly, unknowns: Sequence[Symbol], t: Symbol) ->
             (row,) = (
                 f
                 for f in shape.exprs
-                if Poly(f, *unknowns, t).monoms(order="lex")[0] == _exponents(u, unknowns)
+                if Poly(f, *unknowns, t).monoms(order=lex)[0] == _exponents(u, unknowns)
             )
             out.append(f"COORDINATE {_written(Poly(_solved(row, u), t, domain=QQ).rem(factor))}")
     return out
