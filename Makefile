@@ -39,7 +39,7 @@ test-slow: PYTEST_FLAGS := --slow
 test test-slow: $(VENV)/.installed-test
 	@status=0; \
 	$(MAKE) --no-print-directory lint || { status=1; echo 'ruff or mypy complained, see above'; }; \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -rs $(PYTEST_FLAGS) || status=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) -rs $(PYTEST_FLAGS) || status=$$?; \
 	exit $$status
 
 lint: $(VENV)/.installed-test

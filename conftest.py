@@ -53,13 +53,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the examples of a page in one worker: each goes on from the one before."""
-    for item in items:
-        if item.path.suffix == ".md":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine, or this run, cannot do, and say what is missing."""
     if item.get_closest_marker("slow") and not item.config.getoption("--slow"):
