@@ -6,7 +6,7 @@ identity are usually factored differently.  Here everything is multiplied out in
     coefficient * sum over a set of bound indices of a product of leaves,
 
 deltas are eliminated, and the bound indices of each monomial are named canonically (the smallest of all
-permutations within a dimension).  Two expressions whose monomials agree are equal; the converse is not claimed.
+permutations within a dimension, of which a term with very many indices tries only some).  Two expressions whose monomials agree are equal; the converse is not claimed.
 
 >>> from sympy import Symbol
 >>> from derivations.indexed import Dim, Index, Tensor, isum
@@ -22,6 +22,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from math import factorial, prod
 
 from sympy import Add, Expr, Integer, Mul, Pow, S, cancel, expand
 
@@ -31,6 +32,9 @@ from derivations.indexed import Delta, Entry, Index, ISum, _has, isum, open_sum,
 __all__ = ["canonical", "residual", "vanishes"]
 
 _Monomial = tuple[tuple[Expr, ...], tuple[Index, ...]]
+
+#: Orders of bound names that are tried for one monomial; seven indices of one dimension.
+_MOST_ORDERS = 5040
 
 
 def vanishes(expr: Expr) -> bool | None:
@@ -138,15 +142,27 @@ def _has_leaf(expr: Expr) -> bool:
 
 
 def _canonical_names(core: Expr, bound: tuple[Index, ...]) -> tuple[Expr, tuple[Index, ...]]:
+    """Return the term with its bound indices named so that equal terms get equal names.
+
+    Every order of the names is tried.  Where that is too many, only indices that occur alike change places; and where even that
+    is too many they stay as they come.  Equal terms may then keep different names, so that a sum is not shown to vanish: no
+    proof is lost in the other direction.
+    """
     groups: dict[Expr, list[Index]] = defaultdict(list)
     for index in bound:
         groups[index.dim].append(index)
     dims = sorted(groups, key=str)
+    classes = [[groups[dim]] for dim in dims]
+    if _count(classes) > _MOST_ORDERS:
+        classes = [_alike(core, groups[dim], bound) for dim in dims]
+    if _count(classes) > _MOST_ORDERS:
+        classes = [[[index] for alike in members for index in alike] for members in classes]
     best: tuple[str, Expr, tuple[Index, ...]] | None = None
-    for orders in itertools.product(*[itertools.permutations(groups[dim]) for dim in dims]):
+    every = [itertools.product(*[itertools.permutations(alike) for alike in members]) for members in classes]
+    for orders in itertools.product(*every):
         renamed, names = core, []
         for dim, order in zip(dims, orders, strict=True):
-            for position, index in enumerate(order):
+            for position, index in enumerate(itertools.chain.from_iterable(order)):
                 name = Index(f"_c{position}", dim)
                 renamed = replace_index(renamed, index, name)
                 names.append(name)
@@ -155,3 +171,19 @@ def _canonical_names(core: Expr, bound: tuple[Index, ...]) -> tuple[Expr, tuple[
             best = (key, renamed, tuple(names))
     assert best is not None
     return best[1], best[2]
+
+
+def _count(classes: list[list[list[Index]]]) -> int:
+    return prod(factorial(len(alike)) for members in classes for alike in members)
+
+
+def _alike(core: Expr, indices: list[Index], bound: tuple[Index, ...]) -> list[list[Index]]:
+    """Return the indices in classes that no place in the term tells apart, whatever the others are called."""
+    classes: dict[str, list[Index]] = defaultdict(list)
+    for index in indices:
+        marked = replace_index(core, index, Index("_here", index.dim))
+        for other in bound:
+            if other != index:
+                marked = replace_index(marked, other, Index("_other", other.dim))
+        classes[str(marked)].append(index)
+    return [classes[key] for key in sorted(classes)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sympy import Integer, Rational, cos, exp
+from sympy import Integer, Mul, Rational, cos, exp
 
 from derivations.canonical import canonical, residual, vanishes
 from derivations.generic import GenericFunction
@@ -103,3 +103,12 @@ def test_false_identities_stay_open(expr):
 )
 def test_true_identities_are_proved(expr):
     assert vanishes(expr) is True
+
+
+def test_terms_with_very_many_bound_indices_are_named_in_time():
+    powers = [isum(a[k] ** j, k) for j in range(1, 10)]
+    same = isum(a[q], q) * Mul(*[isum(a[q] ** j, q) for j in range(9, 1, -1)])
+    assert vanishes(Mul(*powers) - same) is True
+    assert vanishes(Mul(*powers) - same * a[q] / a[k]) is None
+    alike = isum(a[k], k) ** 6 * isum(a[q] * 2, q) ** 4
+    assert vanishes(alike - 16 * isum(a[q], q) ** 6 * isum(a[k], k) ** 4) is True

@@ -278,3 +278,8 @@ def test_a_loss_that_is_linear_in_the_output_leaves_nothing_out():
     assert "Nothing is left out: this is the gradient flow itself." in derive_small_weights(problem).notes
     found = torch.cat(leading(problem, system)(theta))
     torch.testing.assert_close(found, system.flow(theta), rtol=1e-12, atol=1e-13)
+
+
+def test_a_deep_cubic_network_is_expanded_in_seconds():
+    found = derive_small_weights(Problem.deep(3, "cubic", "square", input_bias=False))
+    assert sum("is conserved to this order" in note for note in found.notes) == 2
