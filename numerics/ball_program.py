@@ -24,7 +24,7 @@ from derivations.generic import bind
 from derivations.problem import Problem
 from numerics.arb_functions import NotEnclosed, exact_ball, function, power
 from numerics.emit_names import Names
-from numerics.emit_nodes import Node, Plan, Value
+from numerics.emit_nodes import Node, Plan, Value, reachable
 from numerics.emit_results import Output
 from numerics.generated import derived_outputs
 from numerics.lowering import Lowering
@@ -130,7 +130,7 @@ class Program:
     ) -> None:
         self.graph, self.sizes, self.data = graph, dict(sizes), data
         self.outputs = {name: graph.outputs[name] for name in wanted}
-        self.nodes = _reachable([output.value.node for output in self.outputs.values()])
+        self.nodes = reachable([output.value.node for output in self.outputs.values()])
         self._placed = {name: self._place(output) for name, output in self.outputs.items()}
         self._ready: dict[
             int, tuple[dict[int, Array], list[tuple[int, Callable[[dict[int, Array]], Array]]]]
@@ -261,17 +261,6 @@ class Program:
         return lambda values: _at(
             _contracted(_at(values[one], first), _at(values[other], second), size), back
         )
-
-
-def _reachable(roots: Sequence[Node]) -> list[Node]:
-    found: dict[int, Node] = {}
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node.uid not in found:
-            found[node.uid] = node
-            stack.extend(operand for operand, _ in node.args)
-    return [found[uid] for uid in sorted(found)]
 
 
 def _at(array: Array, where: list[int] | None) -> Array:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from numerics.emit_nodes import SAMPLES, Node, Plan
+from numerics.emit_nodes import SAMPLES, Node, Plan, reachable
 from numerics.emit_product import product
 from numerics.emit_results import Group, Output, head, results
 from numerics.emit_statement import Statement, statements
@@ -82,7 +82,7 @@ def emit(
     symbols : mapping
         Code of a dimension or constant to the names in it.
     """
-    nodes = _reachable([o.value.node for o in outputs.values()])
+    nodes = reachable([o.value.node for o in outputs.values()])
     if plan.blocked and not _one_sweep(nodes, [o.value.node for o in outputs.values()]):
         plan = replace(plan, blocked=False)
     writer = Writer(plan, dict(names), {label for label, _, _ in leaves} | set(names.values()), symbols)
@@ -155,17 +155,6 @@ def _returned(outputs: Mapping[str, Output], groups: Mapping[str, Group]) -> lis
         u for group in groups.values() for row in group for u in ([row] if isinstance(row, str) else row)
     }
     return [*(u for u in outputs if u not in inside), *groups]
-
-
-def _reachable(roots: Sequence[Node]) -> list[Node]:
-    found: dict[int, Node] = {}
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node.uid not in found:
-            found[node.uid] = node
-            stack.extend(operand for operand, _ in node.args)
-    return [found[uid] for uid in sorted(found)]
 
 
 def _of_the_data(nodes: Sequence[Node], plan: Plan) -> list[Node]:

@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["BATCH", "SAMPLES", "Graph", "Node", "Plan", "Value"]
+__all__ = ["BATCH", "SAMPLES", "Graph", "Node", "Plan", "Value", "reachable"]
 
 #: Dimension of the sample axis, over which a function may be computed in blocks.
 SAMPLES = "n"
@@ -205,3 +205,15 @@ class Graph:
             self._known[key] = Node(len(self.nodes), op, dims, args, payload, batched)
             self.nodes.append(self._known[key])
         return self._known[key]
+
+
+def reachable(roots: Sequence[Node]) -> list[Node]:
+    """Return the roots and what they are computed from, in the order of creation."""
+    found: dict[int, Node] = {}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node.uid not in found:
+            found[node.uid] = node
+            stack.extend(operand for operand, _ in node.args)
+    return [found[uid] for uid in sorted(found)]
