@@ -93,6 +93,18 @@ def test_a_descent_that_rises_is_refuted(landscape: Landscape) -> None:
     assert claim.status is Status.REFUTED
 
 
+def test_a_drop_within_rounding_is_neither_a_descent_nor_a_counterexample(landscape):
+    edges = list(landscape.edges)
+    at = next(j for j, edge in enumerate(edges) if edge.kind == "descent")
+    for tiny in (-2e-17, 2e-17):
+        source = landscape[edges[at].source].value
+        assert source > 0
+        details = {**edges[at].details, "loss_drop": tiny * source}
+        changed = [*edges[:at], dataclasses.replace(edges[at], details=details), *edges[at + 1 :]]
+        claim = of(landscape_claims(dataclasses.replace(landscape, edges=tuple(changed))), "descents")
+        assert claim.status is Status.UNDECIDED
+
+
 def test_symbolic_statements_keep_their_status() -> None:
     problem = wb.Problem.two_layer("tanh", "square", input_bias=True)
     for topic in statements(problem).values():
