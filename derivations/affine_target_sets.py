@@ -34,16 +34,14 @@ from sympy import Add, Expr, Integer, Poly, Symbol
 
 from derivations.activations import Z
 from derivations.affine_target import KinkFunction, Shape, kink_functions, sign_of, tidy
-from derivations.critical_sets import Boundary, CriticalSet, CriticalSets, Inertia, Stratum
+from derivations.critical_sets import Boundary, CriticalSet, CriticalSets, Inertia, Stratum, check_width
 from derivations.errors import AssumptionError
 from derivations.interval import IntervalProblem
 from derivations.losses import F, Y
 from derivations.problem import d, m
 
-__all__ = ["MAX_WIDTH", "affine_target_sets", "shape_of"]
+__all__ = ["affine_target_sets", "shape_of"]
 
-#: Largest width that is listed.
-MAX_WIDTH = 4
 _ZERO, _ONE = Integer(0), Integer(1)
 _SADDLE = "the Hessian has a negative eigenvalue"
 _DEGENERATE = (
@@ -108,7 +106,7 @@ def affine_target_sets(interval: IntervalProblem, width: int) -> CriticalSets:
     interval : IntervalProblem
         1-homogeneous activation, square loss, affine target, numbers for everything, all blocks trained, no weight decay.
     width : int
-        From 1 to ``MAX_WIDTH``.
+        From 1 to ``critical_sets.MAX_WIDTH``.
 
     Raises
     ------
@@ -117,8 +115,7 @@ def affine_target_sets(interval: IntervalProblem, width: int) -> CriticalSets:
     ValueError
         If the width is not served.
     """
-    if type(width) is not int or not 1 <= width <= MAX_WIDTH:
-        raise ValueError(f"a width is an integer from 1 to {MAX_WIDTH}, got {width!r}")
+    check_width(width)
     shape = shape_of(interval)
     numbers = (shape.lower, shape.upper, shape.slope, shape.intercept, shape.left, shape.right, shape.weight)
     if loose := set().union(*[u.free_symbols for u in numbers]):

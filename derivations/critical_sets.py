@@ -13,7 +13,10 @@ from typing import Any
 
 from sympy import Expr
 
-__all__ = ["Boundary", "CriticalSet", "CriticalSets", "Inertia", "Stratum"]
+__all__ = ["MAX_WIDTH", "Boundary", "CriticalSet", "CriticalSets", "Inertia", "Stratum", "check_width"]
+
+#: Largest width that is listed.
+MAX_WIDTH = 4
 
 #: Numbers of negative, zero and positive eigenvalues.
 Inertia = tuple[int, int, int]
@@ -117,3 +120,9 @@ class CriticalSets:
     def values(self) -> tuple[Expr, ...]:
         """The critical values in increasing order, without repetition."""
         return tuple(dict.fromkeys(u.value for u in self.sets))
+
+
+def check_width(width: int) -> None:
+    """Raise ValueError for a width that is not listed."""
+    if type(width) is not int or not 1 <= width <= MAX_WIDTH:
+        raise ValueError(f"a width is an integer from 1 to {MAX_WIDTH}, got {width!r}")

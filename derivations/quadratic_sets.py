@@ -36,16 +36,14 @@ from sympy import Expr, Integer, Matrix, Poly, expand
 from derivations.activations import Z
 from derivations.affine_target import sign_of, tidy
 from derivations.affine_target_sets import check_plain, loss_weight
-from derivations.critical_sets import Boundary, CriticalSet, CriticalSets, Stratum
+from derivations.critical_sets import Boundary, CriticalSet, CriticalSets, Stratum, check_width
 from derivations.errors import AssumptionError
 from derivations.interval import IntervalProblem
 from derivations.piecewise import integral
 from derivations.problem import d, m
 
-__all__ = ["MAX_WIDTH", "quadratic_sets"]
+__all__ = ["quadratic_sets"]
 
-#: Largest width that is listed.
-MAX_WIDTH = 4
 _ZERO, _ONE = Integer(0), Integer(1)
 _Neuron = tuple[Expr, Expr, Expr]
 
@@ -58,7 +56,7 @@ def quadratic_sets(interval: IntervalProblem, width: int) -> CriticalSets:
     interval : IntervalProblem
         Activation kappa z^2, square loss, polynomial target, numbers for everything, all blocks trained, no weight decay.
     width : int
-        From 1 to ``MAX_WIDTH``.
+        From 1 to ``critical_sets.MAX_WIDTH``.
 
     Raises
     ------
@@ -67,8 +65,7 @@ def quadratic_sets(interval: IntervalProblem, width: int) -> CriticalSets:
     ValueError
         If the width is not served.
     """
-    if type(width) is not int or not 1 <= width <= MAX_WIDTH:
-        raise ValueError(f"a width is an integer from 1 to {MAX_WIDTH}, got {width!r}")
+    check_width(width)
     check_plain(interval)
     left, right = interval.half_lines
     kappa = right.coeff(Z, 2)

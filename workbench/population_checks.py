@@ -34,7 +34,7 @@ from numerics.population_system import PopulationSystem
 from numerics.reference import LOSSES, Reference
 from numerics.tolerances import MONTE_CARLO_SIGMAS, same_formula
 from workbench.results import CriticalPoint
-from workbench.verify import STATEMENTS, by_differences, compare, hand_written
+from workbench.verify import STATEMENTS, by_differences, compare, compiled_at, hand_written
 
 __all__ = ["affine_levels", "check_population", "level_claims"]
 
@@ -66,14 +66,7 @@ def check_population(system: CompiledSystem, *, seed: int = 0, points: int = 4) 
     draws = torch.randn(2, points, system.P, generator=generator, dtype=torch.float64)
     draws = (draws * 1000).round() / 1000
     theta, v = draws.to(dtype=system.dtype, device=system.device)
-    value, gradient, hessian = system.value_gradient_hessian(theta)
-    derived = {
-        "outputs": system.outputs(theta),
-        "value": value,
-        "gradient": gradient,
-        "hessian": hessian,
-        "hvp": system.hvp(theta, v),
-    }
+    derived = compiled_at(system, theta, v)
     evidence: dict[str, Any] = {
         "seed": seed,
         "points": points,

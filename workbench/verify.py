@@ -35,7 +35,7 @@ from numerics.tolerances import (
 from workbench.flow_checks import check_integrators, json_number
 
 __all__ = ["Verification", "check_derivatives", "check_integrators", "oracle_for"]
-__all__ += ["AUTOGRAD", "STATEMENTS", "by_differences", "compare", "hand_written"]
+__all__ += ["AUTOGRAD", "STATEMENTS", "by_differences", "compare", "compiled_at", "hand_written"]
 
 NAME = "derivation"
 STATEMENTS: Mapping[str, str] = {
@@ -127,6 +127,18 @@ def hand_written(system: CompiledSystem, x: Tensor, y: Tensor, reduction: str) -
     )
 
 
+def compiled_at(system: CompiledSystem, theta: Tensor, v: Tensor) -> dict[str, Tensor]:
+    """Return what is checked of a system at points (B, P), the Hessian-vector products in directions v (B, P)."""
+    value, gradient, hessian = system.value_gradient_hessian(theta)
+    return {
+        "outputs": system.outputs(theta),
+        "value": value,
+        "gradient": gradient,
+        "hessian": hessian,
+        "hvp": system.hvp(theta, v),
+    }
+
+
 def check_derivatives(system: CompiledSystem, *, seed: int = 0, points: int = 8) -> list[Claim]:
     r"""Derived outputs, value, gradient, Hessian and Hessian-vector product at random points.
 
@@ -153,14 +165,7 @@ def check_derivatives(system: CompiledSystem, *, seed: int = 0, points: int = 8)
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randn(2, points, system.P, generator=generator, dtype=torch.float64)
     theta, v = draws.to(dtype=system.dtype, device=system.device)
-    value, gradient, hessian = system.value_gradient_hessian(theta)
-    derived = {
-        "outputs": system.outputs(theta),
-        "value": value,
-        "gradient": gradient,
-        "hessian": hessian,
-        "hvp": system.hvp(theta, v),
-    }
+    derived = compiled_at(system, theta, v)
     evidence = {"seed": seed, "points": points, "distribution": "standard normal", "dtype": str(system.dtype)}
     oracle = oracle_for(system)
     if oracle is None:
