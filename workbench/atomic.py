@@ -15,9 +15,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["remove", "replacing", "write_text"]
 
 
 @contextmanager
@@ -34,6 +35,13 @@ def replacing(path: Path) -> Iterator[Path]:
         yield draft
         os.replace(draft, path)
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, and what writers that were killed left of it under temporary names."""
+    path.unlink(missing_ok=True)
+    for draft in path.parent.glob(f".{escape(path.stem)}-*{escape(path.suffix)}"):
         draft.unlink(missing_ok=True)
 
 

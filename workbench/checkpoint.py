@@ -27,7 +27,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from workbench.atomic import replacing
+from workbench.atomic import remove, replacing
 
 __all__ = ["SECONDS", "VARIABLE", "Checkpoint", "checkpoint_for"]
 
@@ -86,7 +86,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete the file: the run has finished."""
-        self.path.unlink(missing_ok=True)
+        remove(self.path)
 
 
 def checkpoint_for(folder: Path, key: str, device: str) -> Checkpoint | None:

@@ -107,8 +107,9 @@ def test_a_killed_command_goes_on_where_it_was_and_gives_the_same_bytes(
 ) -> None:
     (tmp_path / "study.toml").write_text(STUDY.format(activation=activation))
     (tmp_path / "theta.json").write_text(starts(4))
-    kill_when(tmp_path, "killed", "runs/*.npz", *options)
-    (left,) = (tmp_path / "killed" / "runs").glob("*.npz")
+    # A kill may also leave a draft, whose name begins with a dot; it goes with the checkpoint.
+    kill_when(tmp_path, "killed", "runs/[!.]*.npz", *options)
+    (left,) = (tmp_path / "killed" / "runs").glob("[!.]*.npz")
     progress = Checkpoint(left).load()
     assert progress is not None
     resumed = run(tmp_path, "killed", *options)
@@ -173,3 +174,12 @@ def test_the_variable_gives_seconds_or_switches_off(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WORKBENCH_CHECKPOINT", "often")
     with pytest.raises(ValueError, match="found 'often'; accepted: seconds between two saves, or off"):
         checkpoint_for(tmp_path, "key", "cpu")
+
+
+def test_a_finished_run_takes_the_drafts_of_killed_ones_with_it(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "run.npz", seconds=0.0)
+    checkpoint.save({"t": torch.zeros(1)})
+    (tmp_path / ".run-0123456789ab.npz").write_bytes(b"half of it")
+    (tmp_path / ".other-0123456789ab.npz").write_bytes(b"of another run")
+    checkpoint.remove()
+    assert [path.name for path in tmp_path.iterdir()] == [".other-0123456789ab.npz"]
