@@ -240,9 +240,9 @@ def landscape(
     graph: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.graphml",
-            callback=checked(options.check_output, (".graphml",)),
-            help="Write the graph as GraphML.",
+            metavar="FILE",
+            callback=checked(options.check_output, options.GRAPHS),
+            help="Write the graph: .graphml, .dot, .json (Cytoscape), .tikz or .tex.",
         ),
     ] = None,
     figure: Figure = None,
@@ -257,7 +257,7 @@ def landscape(
         result = analysis.landscape()
         content = result.to_dict()
         if graph is not None:
-            write(graph, result.write_graphml)
+            result.write_graph(graph)
         draw(figure, result)
     if not write_json(json_file, content):
         _print(*tables.landscape_tables(content, edges=True))

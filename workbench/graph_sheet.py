@@ -24,10 +24,12 @@ from itertools import combinations
 
 from workbench.graph_layout import ZERO_VALUE
 
-__all__ = ["Item", "Sheet", "arrange", "level_names", "levels", "seat", "tracks"]
+__all__ = ["ENDS_AGREE", "Item", "Sheet", "arrange", "level_names", "levels", "seat", "tracks"]
 
 #: Losses that agree to this relative accuracy are one: rounding parts the copies of a network by less.
 AGREE = 1e-9
+#: Where a run levels off is known no better than this.
+ENDS_AGREE = 1e-3
 GAP = 9.0  # points between the blocks of two widths
 LEAD = 9.0  # points from the left edge of a cell to the centre of its marker
 SPARE = 3  # columns that a block may have beyond its fullest row, to let descents pass

@@ -6,7 +6,6 @@ are keyed ``splitting``, ``null`` and ``descent``.  Descents lower the risk, so 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,14 +16,18 @@ import networkx as nx
 
 from derivations.critical_sets import CriticalSets
 from derivations.html_table import html_table
-from workbench.atomic import replacing
 from workbench.errors import Refusal
 from workbench.exact_sets import sets_content
+from workbench.graph_files import write_graph
+from workbench.graph_queries import Answer, ask
+from workbench.graph_sheet import ENDS_AGREE, levels
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
 
 if TYPE_CHECKING:
+    from workbench.completeness import Completeness
     from workbench.exact import ExactAnswer
     from workbench.exact_cells import CellAnswer
+    from workbench.exhaustive import Exhausted
     from workbench.slices import Surface
 
 __all__ = ["Landscape"]
@@ -56,6 +59,10 @@ class Landscape:
         The exact solution of a polynomial problem, where the points come from one.
     not_exact : str
         Why a polynomial problem was searched and not solved exactly; empty where it is none, or was.
+    exhausted : mapping
+        What branch and prune has shown, by width, where it was tried.
+    completeness : Completeness or None
+        What is known of the completeness of the list.
     """
 
     study: str
@@ -72,6 +79,8 @@ class Landscape:
     not_told_apart: tuple[tuple[str, str], ...] = ()
     exact: ExactAnswer | CellAnswer | None = None
     not_exact: str = ""
+    exhausted: Mapping[int, Exhausted] = field(default_factory=dict)
+    completeness: Completeness | None = None
 
     def __getitem__(self, name: str) -> CriticalPoint:
         """Return the entry with an id such as ``m2.3``."""
@@ -82,35 +91,47 @@ class Landscape:
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph:
-        """The graph; node and edge attributes are the fields of the records, channels are nodes of kind ``infinity``."""
+        """The graph; node and edge attributes are the fields of the records.
+
+        Descents that meet no critical point end in nodes of kind ``infinity`` or ``unresolved``, one for all of a width that level off
+        at the same risk, to a relative ``ENDS_AGREE``.
+        """
         graph = nx.MultiDiGraph(study=self.study, seed=self.seed)
         for point in self.points:
             graph.add_node(point.id, **point.to_dict())
         for edge in self.edges:
             graph.add_edge(edge.source, edge.target, kind=edge.kind, **edge.details)
-        for channel in self.channels:
+        ends: dict[tuple[int, str, int], str] = {}
+        level = levels([channel.value for channel in self.channels], ENDS_AGREE)
+        for channel, number in zip(self.channels, level, strict=True):
             kind = "infinity" if channel.reason == "infinity" else "unresolved"
-            graph.add_node(channel.id, id=channel.id, width=channel.width, value=channel.value, kind=kind)
+            end = ends.setdefault((channel.width, kind, number), channel.id)
+            value = min(channel.value, graph.nodes[end]["value"] if end in graph else channel.value)
+            graph.add_node(end, id=end, width=channel.width, value=value, kind=kind)
             details = {
                 name: value for name, value in vars(channel).items() if name not in ("id", "source", "width")
             }
-            graph.add_edge(channel.source, channel.id, kind="descent", **details)
+            graph.add_edge(channel.source, end, kind="descent", **details)
         return graph
+
+    def ask(self, question: str) -> Answer:
+        """Answer a question about the graph, such as ``escapes`` or ``descents-into:m2.1``; see ``workbench.graph_queries``.
+
+        Raises
+        ------
+        Refusal
+            If there is no such question, or no such point.
+        """
+        return ask(self.graph, question)
+
+    def write_graph(self, path: str | Path) -> None:
+        """Write the graph in the format of the suffix; see ``workbench.graph_files``."""
+        write_graph(self.graph, path)
 
     def descents_form_no_cycle(self) -> bool:
         """Whether the descents, taken alone, are acyclic, as strictly decreasing risk demands."""
         descents = nx.DiGraph([(e.source, e.target) for e in self.edges if e.kind == "descent"])
         return nx.is_directed_acyclic_graph(descents)
-
-    def write_graphml(self, path: str | Path) -> None:
-        """Write the graph as GraphML, whole or not at all; lists and tables become JSON text, None is left out."""
-        flat = nx.MultiDiGraph()
-        for name, content in self.graph.nodes(data=True):
-            flat.add_node(name, **_flat(content))
-        for source, target, content in self.graph.edges(data=True):
-            flat.add_edge(source, target, **_flat(content))
-        with replacing(Path(path)) as draft:
-            nx.write_graphml(flat, draft)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the graph in layers, width to the right and risk upwards; return the figure, or ``ax`` if given."""
@@ -185,24 +206,22 @@ class Landscape:
             **({"not_exact": self.not_exact} if self.not_exact else {}),
         }
 
-    def _completeness(self) -> dict[str, Any]:
-        """Say whether the list is complete, and why: it is where every width was classified exactly."""
+    def proof(self) -> dict[str, Any] | None:
+        """Return what exact algebra or an exact classification of every width says of completeness; None where there is neither."""
         if self.exact is not None:
             return self.exact.completeness()
         found = sum(point.width > 0 for point in self.points)
         if self.exact_sets and len(self.exact_sets) == len(self.searches):
-            return {
-                "status": "PROVED",
-                "method": self.exact_sets[-1].method,
-                "expected": found,
-                "found": found,
-            }
-        return {
-            "status": "UNDECIDED",
-            "method": "multi-start search; no bound on the number of critical points is known here",
-            "expected": None,
-            "found": found,
-        }
+            method = self.exact_sets[-1].method
+            return {"status": "PROVED", "method": method, "expected": found, "found": found}
+        return None
+
+    def _completeness(self) -> dict[str, Any]:
+        if self.completeness is not None:
+            return self.completeness.to_dict()
+        method = "no bound on the number of critical points is known here"
+        found = sum(point.width > 0 for point in self.points)
+        return self.proof() or {"status": "UNDECIDED", "method": method, "expected": None, "found": found}
 
     def _repr_html_(self) -> str:
         rows = [
@@ -229,11 +248,3 @@ class _Spectra:
 
     def plot(self, ax: Any = None) -> Any:
         return self.of.plot_spectra(ax)
-
-
-def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, str | int | float | bool) else json.dumps(value)
-        for name, value in content.items()
-        if value is not None
-    }

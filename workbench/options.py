@@ -22,6 +22,7 @@ __all__ = [
     "EQUATIONS",
     "FIGURES",
     "FORMATS",
+    "GRAPHS",
     "METHODS",
     "MORE_EQUATIONS",
     "PLOTS",
@@ -73,6 +74,7 @@ FORMATS = ("text", "latex", "json")
 DTYPES = ("float64", "float32")
 METHODS = ("auto", "exact", "numeric")
 FIGURES = (".pdf", ".png", ".svg")
+GRAPHS = (".graphml", ".dot", ".json", ".tikz", ".tex")
 PLOTS = ("loss", "norms", "directions", "phase")
 
 

@@ -63,7 +63,7 @@ class Result(types.SimpleNamespace):
     def plot(self, ax: Any = None) -> Any:
         return types.SimpleNamespace(savefig=lambda path: Path(path).write_text("drawn"))
 
-    def write_graphml(self, path: Path) -> None:
+    def write_graph(self, path: str) -> None:
         Path(path).write_text("<graphml/>")
 
     def text(self) -> str:
@@ -271,7 +271,7 @@ def test_without_a_command_the_help_is_an_error(
         ),
         (["critical", STUDY, "--json", "/no/such/place.json"], "make '/no/such' first"),
         (["critical", STUDY, "--json", "/"], "the directory '/'"),
-        (["landscape", STUDY, "--graph", "g.xml"], "ends in .graphml"),
+        (["landscape", STUDY, "--graph", "g.xml"], "ends in .graphml, .dot, .json, .tikz, .tex"),
         (["landscape", STUDY, "--figure", "g.doc"], "ends in .pdf, .png, .svg"),
         (["landscape", STUDY, "--figure", "-"], "ends in .pdf, .png, .svg"),
         (["report", STUDY, "-o", STUDY], "accepted: a directory"),

@@ -164,8 +164,12 @@ def test_same_seed_same_graph(line: Landscape) -> None:
 def test_graph_and_json(line: Landscape, tmp_path) -> None:
     graph = line.graph
     assert isinstance(graph, nx.MultiDiGraph)
-    assert set(graph) == {p.id for p in line.points} | {c.id for c in line.channels}
-    line.write_graphml(tmp_path / "g.graphml")
+    points, channels = {p.id for p in line.points}, {c.id for c in line.channels}
+    assert points <= set(graph) <= points | channels  # one end stands for all channels that level off at its risk
+    assert sum(kind == "descent" for _, _, kind in graph.edges(data="kind")) == len(channels) + sum(
+        e.kind == "descent" for e in line.edges
+    )
+    line.write_graph(tmp_path / "g.graphml")
     again = nx.read_graphml(tmp_path / "g.graphml", force_multigraph=True)
     assert again.number_of_edges() == graph.number_of_edges()
     content = line.to_dict()

@@ -30,9 +30,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
 from workbench.graph_layout import Box, arc, detour, grid, trunk
-from workbench.graph_sheet import LEAD, Item, Sheet, arrange, level_names, levels, tracks
+from workbench.graph_sheet import ENDS_AGREE, LEAD, Item, Sheet, arrange, level_names, levels, tracks
 from workbench.plots.canvas import BLUE, GREY, PURPLE, RED, WIDTH, YELLOW, canvas, style
 from workbench.plots.graph_axes import stand_in_rows, stand_on_an_axis
+from workbench.plots.graph_dense import draw_dense
 from workbench.plots.labels import FORMS, MARKER, Badge, Form, Label, beside, measure, pixels, write_labels
 from workbench.results import Channel, CriticalPoint, Edge
 
@@ -47,12 +48,12 @@ KINDS = {  # marker, size in points, colour
 }
 EMBEDDINGS: dict[str, Any] = {"splitting": "-", "null": (0, (3.5, 1.8)), "lifting": (0, (1, 1.2))}  # dashes
 DESCENTS = ("#117733", "#332288", "#882255", "#AA7700", "#33998A")  # in turn, by target
-ENDS_AGREE = 1e-3  # where a run levels off is known no better
 MOST_ENDS = 6  # levels at which descents of one width and reason end, from where on they are drawn as one
 MANY_DESCENTS = 60  # arrows, from where on they are thin, and numbers below 3 are left out
 LEFT, BOTTOM, TOP, RIGHT = 0.92, 0.96, 0.16, 0.1  # inches around the axes
 TALLEST = 7.8  # inches: a page with a caption
 MOST_ROWS = 62  # of the smallest labels on a page; with more the points stand on an axis instead
+MOST_POINTS = 150  # whose labels can be placed
 TRACK = 2.3  # points between two embeddings below one row
 
 Pair = tuple[float, float]
@@ -116,7 +117,8 @@ def draw_graph(
     resolved) at the loss where they level off, one for all that agree to a relative :math:`10^{-3}`.  Edges of one
     kind between the same points are drawn once, with their number.
 
-    With more than 62 rows the height is the loss itself, on a logarithmic axis where that helps.
+    With more than 62 rows the height is the loss itself, on a logarithmic axis where that helps; more than 150 points are drawn
+    by ``workbench.plots.graph_dense``, without a label for each.
 
     Parameters
     ----------
@@ -142,6 +144,8 @@ def draw_graph(
             raise ValueError(f"an edge names the point {end!r}, which is not among {sorted(known)}")
     if not nodes or not all(math.isfinite(node.value) for node in nodes):
         raise ValueError(f"a graph needs points with finite losses, found {[node.value for node in nodes]}")
+    if len(nodes) > MOST_POINTS:
+        return draw_dense(points, edges, channels, ax)
     ends, links = _channel_ends(channels, {node.id: node.width for node in nodes})
     graph = _Graph(
         (*nodes, *ends),
