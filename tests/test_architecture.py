@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "numpy": ("workbench",),
     "scipy": ("numerics.lanczos",),
     "matplotlib": ("workbench.plots",),
-    "networkx": ("workbench.landscape",),
+    "networkx": ("workbench.landscape", "workbench.graph_files", "workbench.graph_queries"),
     "jinja2": ("workbench.report",),
     "pydantic": ("workbench.study", "workbench.study_tables"),
     "typer": ("workbench.cli", "workbench.cli_options", "workbench.__main__"),
