@@ -78,6 +78,15 @@ class LandscapeTable(Table):
     seed: Annotated[int, checked(check_integer, 0, 2**63 - 1)] = 0
 
 
+class TrainingTable(Table):
+    """A run of the gradient flow of a wide network from Gaussian weights of standard deviation ``scale``, up to time ``until``."""
+
+    width: Annotated[int, checked(check_integer, 1, 10**4)]
+    scale: Annotated[str, checked(errors.check_constant, "> 0")] = "1/1000"
+    until: Annotated[str, checked(errors.check_constant, "> 0")]
+    seed: Annotated[int, checked(check_integer, 0, 2**63 - 1)] | None = None
+
+
 class ReportTable(Table):
     """Sections of the report, in their order; those of ``MoreSection`` only where they are named."""
 
@@ -97,11 +106,14 @@ class _File(Table):
     data: Annotated[DataTable, Field(discriminator="kind")] | None = None
     kkt: KKTTable | None = None
     landscape: LandscapeTable = LandscapeTable()
+    training: TrainingTable | None = None
     report: ReportTable = ReportTable()
 
 
+_TABLES = ("model", "loss", "data", "kkt", "landscape", "training", "report")
 _KEYS: dict[tuple[object, ...], list[str]] = {(): ["schema", *_File.model_fields]}
 _KEYS["kkt",] = list(KKTTable.model_fields)
+_KEYS["training",] = list(TrainingTable.model_fields)
 for _key in ("loss", "landscape", "report"):
     _KEYS[_key,] = list(type(_File.model_fields[_key].default).model_fields)
 for _key, _union in (("model", ModelTable), ("data", DataTable)):
@@ -127,6 +139,8 @@ class Study:
         None keeps the data symbolic; `workbench.data.load_dataset` reads it.
     kkt : table or None
         A constrained problem of its own, shown by ``derive --show kkt``.
+    training : table or None
+        A run of a wide network, made by ``workbench training``.
     path : Path or None
         The file; not part of equality.
     """
@@ -140,6 +154,7 @@ class Study:
     report: ReportTable
     path: Path | None = field(default=None, compare=False)
     kkt: KKTTable | None = None
+    training: TrainingTable | None = None
 
     @property
     def directory(self) -> Path:
@@ -148,7 +163,7 @@ class Study:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the study file, every default written out."""
-        tables = {key: getattr(self, key) for key in ("model", "loss", "data", "kkt", "landscape", "report")}
+        tables = {key: getattr(self, key) for key in _TABLES}
         return {"schema": SCHEMA, "name": self.name, "title": self.title} | {
             key: table.model_dump(mode="json", exclude_none=True) for key, table in tables.items() if table
         }
@@ -223,9 +238,7 @@ def study_from_mapping(mapping: Mapping[str, Any], *, path: str | Path | None = 
     faults = [fault(file, key, refusal) for key, refusal in _misfits(checked)]
     if faults:
         raise StudyError(*faults)
-    tables = {
-        key: getattr(checked, key) for key in ("name", "model", "loss", "data", "kkt", "landscape", "report")
-    }
+    tables = {key: getattr(checked, key) for key in ("name", *_TABLES)}
     return Study(**tables, title=checked.title or checked.name, path=Path(path) if path else None)
 
 

@@ -10,6 +10,7 @@ from workbench.plots.graph import draw_graph
 from workbench.plots.hasse import draw_hasse
 from workbench.plots.spectra import draw_spectra
 from workbench.plots.surface import draw_surface
+from workbench.plots.training import draw_training
 from workbench.plots.trajectories import draw_trajectories
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "draw_hasse",
     "draw_spectra",
     "draw_surface",
+    "draw_training",
     "draw_trajectories",
     "save",
 ]
