@@ -22,6 +22,7 @@ from torch import Tensor
 
 Call = Callable[[], object]
 SECONDS, LEAST, MOST = 1.0, 5, 60  # for a comparison; rounds
+LONG, FEWEST = 4.0, 3  # seconds of a round from which fewer rounds do
 
 
 def device_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -48,19 +49,37 @@ def seconds(call: Call, repeats: int = 1, device: str = "cpu") -> float:
     return (clock() - start) / repeats
 
 
-def compare(calls: Sequence[Call], device: str = "cpu") -> tuple[float, list[float]]:
-    """Return the median time of the first call, and the median over rounds of its ratio to each of the others.
+class Ratio(float):
+    """The median of a ratio over rounds, with half the range of its middle half."""
+
+    spread: float
+
+    def __new__(cls, rounds: Sequence[float]) -> Ratio:
+        found = super().__new__(cls, statistics.median(rounds))
+        quarters = statistics.quantiles(rounds, n=4)
+        found.spread = (quarters[2] - quarters[0]) / 2
+        return found
+
+    def scaled(self, factor: float) -> Ratio:
+        """Return the ratio to a rival that did a part of the work."""
+        found = Ratio([float(self) * factor] * 2)
+        found.spread = self.spread * factor
+        return found
+
+
+def compare(calls: Sequence[Call], device: str = "cpu") -> tuple[float, list[Ratio]]:
+    """Return the median time of the first call, and over rounds its ratio to each of the others.
 
     Each round times every call, so that what else the machine does hits all of them.
     """
     once = [max(seconds(call, 1, device), 1e-6) for call in calls]
     repeats = [max(1, math.ceil(2e-3 / u)) for u in once]
     spent = sum(u * (r + 1) for u, r in zip(once, repeats, strict=True))
-    rounds = max(LEAST, min(MOST, round(SECONDS / spent)))
+    rounds = max(LEAST if spent < LONG else FEWEST, min(MOST, round(SECONDS / spent)))
     times = [
         [seconds(call, r, device) for call, r in zip(calls, repeats, strict=True)] for _ in range(rounds)
     ]
-    ratios = [statistics.median(row[0] / row[j] for row in times) for j in range(1, len(calls))]
+    ratios = [Ratio([row[0] / row[j] for row in times]) for j in range(1, len(calls))]
     return statistics.median(row[0] for row in times), ratios
 
 
@@ -97,8 +116,9 @@ def _resident(key: str) -> int:
 
 
 def shown(ratio: float | None) -> str:
-    """A ratio as a cell of a table."""
-    return "-" if ratio is None else f"{ratio:.2f}"
+    """A ratio as a cell of a table, with its spread if it has one."""
+    spread = f" ± {ratio.spread:.2f}" if isinstance(ratio, Ratio) else ""
+    return "-" if ratio is None else f"{ratio:.2f}{spread}"
 
 
 def machine(device: str = "cpu") -> str:

@@ -37,9 +37,9 @@ from derivations.indexed import isum
 from derivations.jacobian import derive_jacobian
 from derivations.latex import latex
 from derivations.latex_names import Partial
-from derivations.output_dynamics import derive_output_dynamics
+from derivations.output_dynamics import derive_ntk, derive_output_dynamics
 from derivations.problem import Problem
-from derivations.second_order import derive_hessian, derive_ntk
+from derivations.second_order import derive_hessian
 from derivations.small_weights import derive_small_weights
 from derivations.tangent_map import derive_hessian_vector, derive_tangent_map
 from derivations.vocabulary import assemble, bound_loss, dot, entry, expanded

@@ -39,6 +39,7 @@ from derivations.indexed import Delta, Entry, Index, ISum, Tensor, isum, open_su
 from derivations.latex import latex, latex_pair
 from derivations.latex_lines import Row
 from derivations.latex_names import Partial
+from derivations.output_dynamics import parameters_through_outputs
 from derivations.piecewise import Piece, check_regular, half_lines, is_less, pieces
 from derivations.problem import Block, Problem, d, m, n
 from derivations.second_order import tangent_kernel
@@ -324,8 +325,10 @@ class IntervalProblem:
         rate = GenericFunction("dot_f", (0,), self.x)
         equations = [Equation(theta, written)]
         flow = -Integral(theta * GenericFunction("r", (0,), other), (other, self.lower, self.upper))
-        if self.problem.weight_decay == 0:
-            equations.append(Equation(rate, flow))
+        if self.problem.weight_decay != 0:
+            moved = system.inline(parameters_through_outputs(self.problem, (_I,)))
+            flow -= self.problem.weight_decay * self.continuous(moved, {_I: self.x})
+        equations.append(Equation(rate, flow))
         return self._assemble("ntk", "Neural tangent kernel", equations)
 
     def _hessian(self) -> Derivation:

@@ -7,9 +7,16 @@ Along :math:`\dot\theta_b = -\eta_b \nabla_b R` with :math:`R = \frac{\kappa}{n}
              = -\frac{\kappa}{n} \sum_j \Theta_{ij}\, \ell'(f_j, y_j), \qquad
     \Theta_{ij} = \sum_b \eta_b \langle \partial_b f_i, \partial_b f_j \rangle ,
 
-and weight decay adds :math:`-\lambda \sum_b \eta_b \langle \partial_b f_i, \theta_b \rangle`.  ``output_residual`` is
-the chain rule with the Jacobian of the forward mode and the gradient of the reverse mode, minus the printed right-hand
-side.
+and a weight decay :math:`\lambda` adds :math:`-\lambda\, (J\theta)_i` with
+:math:`(J\theta)_i = \sum_b \eta_b \langle \partial_b f_i, \theta_b \rangle`, all sums over the trained blocks.  With
+:math:`r = \partial R / \partial f` the gradient is :math:`\nabla_b R = \sum_i r_i\, \partial_b f_i + \lambda \theta_b`, so that
+
+.. math::
+    \dot R = -\sum_b \eta_b |\nabla_b R|^2
+           = -\sum_{ij} r_i \Theta_{ij} r_j - 2 \lambda \sum_i r_i (J\theta)_i - \lambda^2 \sum_b \eta_b |\theta_b|^2 .
+
+``output_residual`` is the chain rule with the Jacobian of the forward mode and the gradient of the reverse mode, minus the
+printed right-hand side.
 
 Source: Jacot, Gabriel, Hongler, arXiv:1806.07572, Section 3, for the kernel.
 
@@ -35,13 +42,37 @@ from derivations.problem import Block, Problem, n
 from derivations.second_order import _Adjoints, _output_adjoints, output_jacobian, tangent_kernel
 from derivations.vocabulary import assemble, bound_loss, dot, entry, multiplied_out
 
-__all__ = ["derive_output_dynamics", "output_residual"]
+__all__ = ["derive_ntk", "derive_output_dynamics", "output_residual", "parameters_through_outputs"]
+
+DECAYED = (
+    r"$(J\theta)$ is the sum over the trained parameters of rate, derivative of the output, and parameter: the way weight "
+    "decay acts on the outputs."
+)
+
+
+def derive_ntk(problem: Problem) -> Derivation:
+    """Return the tangent kernel over the trained blocks and the equation of the outputs it governs."""
+    at, other = output_indices(problem), _second(problem)
+    theta = Entry(_kernel_name(problem), *at, *other)
+    kernel, extra = tangent_kernel(problem, at[1:], other[1:])
+    flow = -isum(theta * entry(Tensor("r", problem.output.dims), other), *other)
+    notes = []
+    if problem.weight_decay != 0:
+        decay, defined = _decay(problem, at)
+        flow, extra = Add(flow, -decay), [*extra, *defined]
+        notes.append(DECAYED)
+    equations = [Equation(theta, kernel), Equation(entry(dot(problem.output), at), flow)]
+    if any(b.rate != 1 for b in problem.blocks):
+        notes.append("Each block enters the kernel with its rate.")
+    if problem.freeze:
+        notes.append("The kernel is that of the trained blocks.")
+    return assemble(problem, "ntk", "Neural tangent kernel", equations, notes, extra=extra)
 
 
 def derive_output_dynamics(problem: Problem) -> Derivation:
-    r"""Return :math:`\dot f` and the kernel that moves it; without weight decay :math:`\dot R` as well.
+    r"""Return :math:`\dot f` and :math:`\dot R` with the kernel that moves them.
 
-    For the square loss the first equation is printed for the residual e = f - y too.
+    For the square loss without weight decay the first equation is printed for the residual e = f - y too.
 
     Parameters
     ----------
@@ -51,24 +82,26 @@ def derive_output_dynamics(problem: Problem) -> Derivation:
     at, other = output_indices(problem), _second(problem)
     theta = Entry(_kernel_name(problem), *at, *other)
     kernel, extra = tangent_kernel(problem, at[1:], other[1:])
-    decay = multiplied_out(_decay(problem, at))
     flow = _flow(theta, bound_loss(problem, _weights(problem, other)), other)
-    equations = [Equation(theta, kernel), Equation(entry(dot(problem.output), at), Add(flow, -decay))]
+    r = Tensor("r", problem.output.dims)
+    speed = -isum(entry(r, at) * theta * entry(r, other), *at, *other)
     notes = []
-    if problem.weight_decay == 0:
+    if problem.weight_decay != 0:
+        decay, defined = _decay(problem, at)
+        flow, extra = Add(flow, -decay), [*extra, *defined]
+        speed = Add(speed, -2 * isum(entry(r, at) * decay, *at), -_shrinking(problem))
+        notes.append(DECAYED)
+    else:
         notes.append(
             "The flow of the parameters enters through the kernel only, with the rates of the blocks."
         )
-        if problem.loss is not None and problem.loss.derivative(1) == F - Y:
-            e = Tensor("e", problem.output.dims)
-            weight = _scale(problem) * entry(e, other)
-            equations.append(Equation(entry(dot(e), at), _flow(theta, weight, other)))
-            extra = [*extra, Equation(entry(e, at), entry(problem.output, at) - entry(problem.y, at))]
-        r = Tensor("r", problem.output.dims)
-        speed = isum(entry(r, at) * theta * entry(r, other), *at, *other)
-        equations.append(Equation(dot(problem.risk)(), -speed))
-    else:
-        notes.append("The last terms come from the weight decay, which acts on the parameters.")
+    equations = [Equation(theta, kernel), Equation(entry(dot(problem.output), at), flow)]
+    if problem.weight_decay == 0 and problem.loss is not None and problem.loss.derivative(1) == F - Y:
+        e = Tensor("e", problem.output.dims)
+        weight = _scale(problem) * entry(e, other)
+        equations.append(Equation(entry(dot(e), at), _flow(theta, weight, other)))
+        extra = [*extra, Equation(entry(e, at), entry(problem.output, at) - entry(problem.y, at))]
+    equations.append(Equation(dot(problem.risk)(), speed))
     if problem.freeze:
         notes.append("The kernel is that of the trained blocks.")
     return assemble(problem, "output-dynamics", "Flow of the outputs", equations, notes, extra=extra)
@@ -86,7 +119,7 @@ def output_residual(problem: Problem) -> Expr:
             moved -= block.rate * isum(jacobian * slope, *target)
     kernel, extra = tangent_kernel(problem, at[1:], other[1:])
     printed = -isum(written_out(kernel, extra) * _weights(problem, other), *other)
-    printed -= written_out(_decay(problem, at), extra)
+    printed -= problem.weight_decay * written_out(parameters_through_outputs(problem, at), extra)
     named = ("z", "f") if problem.weight_decay == 0 else ()  # the parameters themselves occur in z and f only
     keep = [u.tensor for u in problem.derived if u.tensor.name.startswith(named)] if named else []
     return residual(problem.derived.inline(moved - printed, keep=keep))
@@ -118,14 +151,27 @@ def _flow(theta: Expr, weight: Expr, other: tuple[Index, ...]) -> Expr:
     return -constant * isum(theta * rest, *other)
 
 
-def _decay(problem: Problem, at: tuple[Index, ...]) -> Expr:
-    """Return the weight decay times the sum over trained blocks of rate, Jacobian and parameter.
+def _decay(problem: Problem, at: tuple[Index, ...]) -> tuple[Expr, list[Equation]]:
+    r"""Return :math:`\lambda (J\theta)` at ``at`` and the definition of its second factor."""
+    moved = multiplied_out(parameters_through_outputs(problem, at))
+    name = entry(Tensor("Jtheta", problem.output.dims, r"(J\theta)"), at)
+    return problem.weight_decay * name, [Equation(name, moved)]
+
+
+def _shrinking(problem: Problem) -> Expr:
+    """Return the square of the weight decay times the squares of the trained parameters, each with its rate."""
+    squares = [
+        b.rate * isum(entry(b.tensor, b.indices) ** 2, *b.indices) for b in problem.blocks if b.trained
+    ]
+    return problem.weight_decay**2 * Add(*squares)
+
+
+def parameters_through_outputs(problem: Problem, at: tuple[Index, ...]) -> Expr:
+    r"""Return :math:`(J\theta)` at ``at``: the sum over trained blocks of rate, Jacobian and parameter.
 
     Weights and biases into one layer that move at one rate make up its pre-activation: their part is g z, and that of
     the last layer is f.
     """
-    if problem.weight_decay == 0:
-        return S.Zero
     total: Expr = S.Zero
     back = {} if problem.kind == "two_layer" else _output_adjoints(problem)
     left = [b for b in problem.blocks if b.trained and b.rate != 0]
@@ -138,7 +184,7 @@ def _decay(problem: Problem, at: tuple[Index, ...]) -> Expr:
         target = tuple(fresh(u) for u in block.indices)
         jacobian = output_jacobian(replace(problem, weight_decay=S.Zero), block, at, target, back)
         total += block.rate * isum(jacobian * entry(block.tensor, target), *target)
-    return problem.weight_decay * total
+    return total
 
 
 def _layers(problem: Problem, at: tuple[Index, ...], back: _Adjoints) -> Iterator[tuple[list[Block], Expr]]:

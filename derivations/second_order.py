@@ -27,9 +27,9 @@ from derivations.indexed import (
 )
 from derivations.latex_names import Partial
 from derivations.problem import Block, Problem, n
-from derivations.vocabulary import assemble, bound_loss, dot, entry, multiplied_out
+from derivations.vocabulary import assemble, bound_loss, entry, multiplied_out
 
-__all__ = ["derive_hessian", "derive_ntk", "output_jacobian", "tangent_kernel"]
+__all__ = ["derive_hessian", "output_jacobian", "tangent_kernel"]
 
 _I, _J = Index("i", n), Index("j", n)
 
@@ -52,30 +52,6 @@ def _hessian_equation(problem: Problem, row: Block, column: Block) -> Equation:
     for old, new in zip(columns, shown, strict=True):
         expr = replace_index(expr, old, new)
     return Equation(Entry(Partial("R", row.tensor, column.tensor), *rows, *shown), expr)
-
-
-def derive_ntk(problem: Problem) -> Derivation:
-    """Return the tangent kernel over the trained blocks and the equation of the outputs it governs."""
-    out = problem.output.dims[1:]
-    first = tuple(Index("c", dim) for dim in out)
-    second = tuple(Index("c'", dim) for dim in out)
-    theta = Tensor("Theta", (n, *out, n, *out), r"\Theta")
-    kernel, extra = tangent_kernel(problem, first, second)
-    equations = [Equation(Entry(theta, _I, *first, _J, *second), kernel)]
-    notes = []
-    if problem.weight_decay == 0:
-        r = entry(Tensor("r", problem.output.dims), (_J, *second))
-        flow = -isum(Entry(theta, _I, *first, _J, *second) * r, _J, *second)
-        equations.append(Equation(entry(dot(problem.output), (_I, *first)), flow))
-    else:
-        notes.append(
-            "The outputs are not governed by the kernel alone, since weight decay acts on the parameters."
-        )
-    if any(b.rate != 1 for b in problem.blocks):
-        notes.append("Each block enters the kernel with its rate.")
-    if problem.freeze:
-        notes.append("The kernel is that of the trained blocks.")
-    return assemble(problem, "ntk", "Neural tangent kernel", equations, notes, extra=extra)
 
 
 def tangent_kernel(

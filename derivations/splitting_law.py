@@ -31,6 +31,7 @@ from sympy import Expr, Integer, S, latex
 from derivations.canonical import residual
 from derivations.claim import Status
 from derivations.generic import GenericFunction
+from derivations.hidden_layer import hidden_layers
 from derivations.indexed import Dim, Index, Tensor, fresh, isum, replace_index, replace_leaves
 from derivations.problem import Problem, m
 from derivations.statement import Statement
@@ -44,13 +45,15 @@ COPIES = Dim("K")
 _SOURCE = "zhang2022hierarchical"
 
 
-def curvature_expressions(problem: Problem) -> dict[str, tuple[Expr, tuple[Index, ...]]]:
+def curvature_expressions(problem: Problem, layer: int = 1) -> dict[str, tuple[Expr, tuple[Index, ...]]]:
     r"""Return the blocks of V_k and U_k with their free indices, over the definitions of ``problem.derived``.
 
     Parameters
     ----------
     problem : Problem
-        Two-layer.
+        Two-layer or deep.
+    layer : int
+        Number of the hidden layer.
 
     Returns
     -------
@@ -61,36 +64,20 @@ def curvature_expressions(problem: Problem) -> dict[str, tuple[Expr, tuple[Index
     Raises
     ------
     ValueError
-        If the problem is not two-layer.
+        If the problem has no such layer.
     """
-    _check(problem)
-    sample, out = _formals(problem)
-    k = problem.block("a").indices[0]
-    l = problem.block("w").indices[1]
-    l2 = Index(f"{l.name}'", l.dim)
-    z, x, s = _pre_activation(problem), problem.x, problem.scale
-    r = Tensor("r", problem.output.dims)[(sample, *out)]
-    first = GenericFunction("sigma", (1,), z[sample, k])
-    pull = isum(problem.block("a").tensor[(k, *out)] * r, *out)
-    second = pull * GenericFunction("sigma", (2,), z[sample, k])
-    found: dict[str, tuple[Expr, tuple[Index, ...]]] = {
-        "V_w": (s * isum(first * x[sample, l] * r, sample), (k, l, *out)),
-        "U_ww": (s * isum(second * x[sample, l] * x[sample, l2], sample), (k, l, l2)),
-    }
-    if problem.input_bias:
-        found["V_b"] = (s * isum(first * r, sample), (k, *out))
-        found["U_wb"] = (s * isum(second * x[sample, l], sample), (k, l))
-        found["U_bb"] = (s * isum(second, sample), (k,))
-    return found
+    return _Split(problem, layer).curvature()
 
 
-def splitting_law_residuals(problem: Problem) -> dict[str, Expr]:
+def splitting_law_residuals(problem: Problem, layer: int = 1) -> dict[str, Expr]:
     r"""Return four differences in canonical form; four zeros prove the congruence to :math:`H \oplus B`.
 
-    Along the line :math:`(\gamma_j a + t\,\delta a_j,\; w + t\,\delta w_j)` with
+    Along the curve :math:`(\gamma_j a + t\,\delta a_j,\; w + t\,\delta w_j)` with
     :math:`\delta a_j = \gamma_j\,\delta A + \varepsilon_j`, :math:`\delta w_j = \delta W + \zeta_j` (biases alike), the
-    K copies together are compared with the single neuron on the line :math:`(a + t\,\delta A,\; w + t\,\delta W)`.
-    The input weights enter through :math:`P_i = \delta W^\top \tilde x_i` and :math:`p_{ij} = \zeta_j^\top \tilde x_i`:
+    K copies together are compared with the single neuron on the curve :math:`(a + t\,\delta A,\; w + t\,\delta W)`,
+    while everything before the layer moves as well.  The input weights enter through
+    :math:`P_i = \delta W^\top \tilde x_i + w^\top \delta x_i`, :math:`p_{ij} = \zeta_j^\top \tilde x_i` and, to second order,
+    through :math:`Q_i` and :math:`q_{ij} = \zeta_j^\top \delta x_i`:
 
     ``outputs``
         their sums at t = 0;
@@ -105,69 +92,104 @@ def splitting_law_residuals(problem: Problem) -> dict[str, Expr]:
     The side conditions hold by construction: :math:`\gamma_j = g_j + (1 - \sum_q g_q)/K`,
     :math:`\varepsilon_j = e_j - \frac1K \sum_q e_q`, :math:`p_{ij} = h_{ij} - \sum_q \gamma_q h_{iq}`, with g, e, h free.
     """
-    _check(problem)
-    sample, out = _formals(problem)
-    some, copy, t = Index("s", problem.block("a").indices[0].dim), Index("j", COPIES), Tensor("t")
-    gamma, push, turn = _gamma(copy), _epsilon(copy, out), _zeta(sample, copy)
-    difference = isum(_neuron(problem, sample, out, some, t, gamma, push, turn), copy) - _neuron(
-        problem, sample, out, some, t, S.One, S.Zero, S.Zero
+    split, copy, t = _Split(problem, layer), Index("j", COPIES), Tensor("t")
+    gamma, push = _gamma(copy), _epsilon(copy, split.out)
+    turn = _zeta(split.sample, copy, "h")
+    bend = _zeta(split.sample, copy, "h2") if layer > 1 else S.Zero  # nothing moves before the first layer
+    difference = isum(split.neuron(t, gamma, push, turn, bend), copy) - split.neuron(
+        t, S.One, S.Zero, S.Zero, S.Zero
     )
-    surplus = isum(_surplus(problem, sample, out, some, gamma, push, turn), copy)
-    bend = _at_zero(_along(_along(difference, t), t), t)
+    surplus = isum(split.surplus(gamma, push, turn), copy)
+    second = _at_zero(_along(_along(difference, t), t), t)
     return {
         "outputs": residual(_at_zero(difference, t)),
         "first order": residual(_at_zero(_along(difference, t), t)),
-        "second order": residual(bend - surplus),
-        "form": residual(_form(problem, some, copy)),
+        "second order": residual(second - surplus),
+        "form": residual(split.form(copy)),
     }
 
 
-def _neuron(
-    problem: Problem,
-    sample: Index,
-    out: tuple[Index, ...],
-    some: Index,
-    t: Tensor,
-    gamma: Expr,
-    push: Expr,
-    turn: Expr,
-) -> Expr:
-    """Return the contribution (over s) of the neuron, or of one copy of it, on the line with parameter t."""
-    weight = problem.block("a").tensor[(some, *out)]
-    moved, turned = Tensor("dA", tuple(u.dim for u in out)), Tensor("P", (sample.dim,))
-    step = gamma * (moved[out] if out else moved()) + push
-    z = _pre_activation(problem)[sample, some] + t() * (turned[sample] + turn)
-    return (gamma * weight + t() * step) * GenericFunction("sigma", (0,), z)
+class _Split:
+    """Neuron s of a hidden layer: its weights, what enters it, and the adjoint of what it is added to."""
 
+    def __init__(self, problem: Problem, layer: int) -> None:
+        _check(problem, layer)
+        self.problem, self.layer = problem, hidden_layers(problem)[layer - 1]
+        self.sample = problem.system.formals(problem.output)[0]
+        width = self.layer.width
+        self.some, self.k = Index("s", width), Index("k", width)
+        _, self.out = self.layer.entry(self.layer.outgoing, self.some)
+        _, (self.column,) = self.layer.entry(self.layer.incoming, self.some)
+        self.gain = self.layer.gain(problem)
 
-def _surplus(
-    problem: Problem, sample: Index, out: tuple[Index, ...], some: Index, gamma: Expr, push: Expr, turn: Expr
-) -> Expr:
-    z, weight = _pre_activation(problem)[sample, some], problem.block("a").tensor[(some, *out)]
-    first, second = (GenericFunction("sigma", (order,), z) for order in (1, 2))
-    return 2 * push * first * turn + gamma * weight * second * turn**2
+    def weight(self, neuron: Index) -> Expr:
+        return self.layer.entry(self.layer.outgoing, neuron)[0]
 
+    def z(self, neuron: Index) -> Expr:
+        return self.layer.z[self.sample, neuron]
 
-def _form(problem: Problem, some: Index, copy: Index) -> Expr:
-    """Return sum_i s r_i (surplus with p = zeta . x~) minus B; gamma, epsilon and zeta are free leaves."""
-    blocks, (sample, out) = curvature_expressions(problem), _formals(problem)
-    l = problem.block("w").indices[1]
-    l2 = Index(f"{l.name}'", l.dim)
-    zeta, gamma = Tensor("zeta", (COPIES, l.dim)), Tensor("gamma", (COPIES,))[copy]
-    push = Tensor("epsilon", (COPIES, *(u.dim for u in out)))[(copy, *out)]
-    total = isum(gamma * zeta[copy, l] * zeta[copy, l2] * blocks["U_ww"][0], copy, l, l2)
-    total += 2 * isum(push * zeta[copy, l] * blocks["V_w"][0], copy, l, *out)
-    turn = isum(zeta[copy, l] * problem.x[sample, l], l)
-    if problem.input_bias:
-        tilt = Tensor("zeta_b", (COPIES,))[copy]
-        total += isum(2 * gamma * tilt * zeta[copy, l] * blocks["U_wb"][0], copy, l)
-        total += isum(gamma * tilt**2 * blocks["U_bb"][0], copy)
-        total += 2 * isum(push * tilt * blocks["V_b"][0], copy, *out)
-        turn += tilt
-    total = replace_index(total, problem.block("a").indices[0], some)
-    r = Tensor("r", problem.output.dims)[(sample, *out)]
-    surplus = _surplus(problem, sample, out, some, gamma, push, turn)
-    return isum(problem.scale * r * surplus, sample, *out, copy) - total
+    def entering(self, l: Index) -> Expr:
+        """Return what enters the layer: an input, or the output of a neuron of the layer before."""
+        if self.layer.number == 1:
+            return self.problem.x[self.sample, l]
+        return GenericFunction(
+            "sigma", (0,), hidden_layers(self.problem)[self.layer.number - 2].z[self.sample, l]
+        )
+
+    @property
+    def behind(self) -> Expr:
+        """Adjoint of the sum to which the neuron contributes."""
+        if self.layer.is_last(self.problem):
+            return Tensor("r", self.problem.output.dims)[(self.sample, *self.out)]
+        return hidden_layers(self.problem)[self.layer.number].delta[(self.sample, *self.out)]
+
+    def curvature(self) -> dict[str, tuple[Expr, tuple[Index, ...]]]:
+        k, l, s, sample, out = self.k, self.column, self.gain, self.sample, self.out
+        l2 = Index(f"{l.name}'", l.dim)
+        first, second = (GenericFunction("sigma", (order,), self.z(k)) for order in (1, 2))
+        second *= isum(self.weight(k) * self.behind, *out)
+        x, r = self.entering, self.behind
+        found: dict[str, tuple[Expr, tuple[Index, ...]]] = {
+            "V_w": (s * isum(first * x(l) * r, sample), (k, l, *out)),
+            "U_ww": (s * isum(second * x(l) * x(l2), sample), (k, l, l2)),
+        }
+        if self.problem.input_bias:
+            found["V_b"] = (s * isum(first * r, sample), (k, *out))
+            found["U_wb"] = (s * isum(second * x(l), sample), (k, l))
+            found["U_bb"] = (s * isum(second, sample), (k,))
+        return found
+
+    def neuron(self, t: Tensor, gamma: Expr, push: Expr, turn: Expr, bend: Expr) -> Expr:
+        """Return the contribution (over s) of the neuron, or of one copy of it, on the curve with parameter t."""
+        moved = Tensor("dA", tuple(u.dim for u in self.out))
+        turned = Tensor("P", (self.sample.dim,))[self.sample]
+        bent = Tensor("Q", (self.sample.dim,))[self.sample] if self.layer.number > 1 else S.Zero
+        step = gamma * (moved[self.out] if self.out else moved()) + push
+        z = self.z(self.some) + t() * (turned + turn) + t() ** 2 * (bent + bend)
+        return (gamma * self.weight(self.some) + t() * step) * GenericFunction("sigma", (0,), z)
+
+    def surplus(self, gamma: Expr, push: Expr, turn: Expr) -> Expr:
+        first, second = (GenericFunction("sigma", (order,), self.z(self.some)) for order in (1, 2))
+        return 2 * push * first * turn + gamma * self.weight(self.some) * second * turn**2
+
+    def form(self, copy: Index) -> Expr:
+        """Return sum_i s r_i (surplus with p = zeta . x~) minus B; gamma, epsilon and zeta are free leaves."""
+        blocks, l, out = curvature_expressions(self.problem, self.layer.number), self.column, self.out
+        l2 = Index(f"{l.name}'", l.dim)
+        zeta, gamma = Tensor("zeta", (COPIES, l.dim)), Tensor("gamma", (COPIES,))[copy]
+        push = Tensor("epsilon", (COPIES, *(u.dim for u in out)))[(copy, *out)]
+        total = isum(gamma * zeta[copy, l] * zeta[copy, l2] * blocks["U_ww"][0], copy, l, l2)
+        total += 2 * isum(push * zeta[copy, l] * blocks["V_w"][0], copy, l, *out)
+        turn = isum(zeta[copy, l] * self.entering(l), l)
+        if self.problem.input_bias:
+            tilt = Tensor("zeta_b", (COPIES,))[copy]
+            total += isum(2 * gamma * tilt * zeta[copy, l] * blocks["U_wb"][0], copy, l)
+            total += isum(gamma * tilt**2 * blocks["U_bb"][0], copy)
+            total += 2 * isum(push * tilt * blocks["V_b"][0], copy, *out)
+            turn += tilt
+        total = replace_index(total, self.k, self.some)
+        surplus = self.surplus(gamma, push, turn)
+        return isum(self.gain * self.behind * surplus, self.sample, *out, copy) - total
 
 
 def _gamma(copy: Index) -> Expr:
@@ -180,8 +202,8 @@ def _epsilon(copy: Index, out: tuple[Index, ...]) -> Expr:
     return e[(copy, *out)] - isum(e[(q, *out)], q) / COPIES
 
 
-def _zeta(sample: Index, copy: Index) -> Expr:
-    h, q = Tensor("h", (sample.dim, COPIES)), fresh(copy)
+def _zeta(sample: Index, copy: Index, letter: str) -> Expr:
+    h, q = Tensor(letter, (sample.dim, COPIES)), fresh(copy)
     return h[sample, copy] - isum(_gamma(q) * h[sample, q], q)
 
 
@@ -198,42 +220,37 @@ def _at_zero(expr: Expr, t: Tensor) -> Expr:
     return replace_leaves(expr, {t: lambda: Integer(0)})
 
 
-def _formals(problem: Problem) -> tuple[Index, tuple[Index, ...]]:
-    sample, *out = problem.system.formals(problem.output)
-    return sample, tuple(out)
+def _check(problem: Problem, layer: int) -> None:
+    if problem.kind not in ("two_layer", "deep"):
+        raise ValueError(
+            f"the splitting law is stated for two-layer and deep networks, got a {problem.kind} model"
+        )
+    if not 1 <= layer <= len(problem.hidden_dims):
+        raise ValueError(f"there is no hidden layer {layer}; the network has {len(problem.hidden_dims)}")
 
 
-def _pre_activation(problem: Problem) -> Tensor:
-    return next(definition.tensor for definition in problem.system if definition.tensor.name == "z")
-
-
-def _check(problem: Problem) -> None:
-    if problem.kind != "two_layer":
-        raise ValueError(f"the splitting law is stated for two-layer networks, got a {problem.kind} network")
-
-
-def splitting_law(problem: Problem) -> Statement:
+def splitting_law(problem: Problem, layer: int = 1) -> Statement:
     r"""Return the law as a sentence with its derivation; PROVED where the four residuals vanish.
 
     Raises
     ------
     ValueError
-        If the problem is not two-layer, or has weight decay (then no split of a critical point need be critical).
+        If there is no such layer, or weight decay (then no split of a critical point need be critical).
     """
     if problem.weight_decay != 0:
         raise ValueError(
             f"the splitting law needs a risk without weight decay, got weight decay {problem.weight_decay}; "
             "set it to 0"
         )
-    residuals = splitting_law_residuals(problem)
+    residuals = splitting_law_residuals(problem, layer)
     status = Status.PROVED if all(value == 0 for value in residuals.values()) else Status.UNDECIDED
-    return Statement(
-        "inertia of a split neuron", _sentence(problem), _steps(problem), status, residuals, _SOURCE
-    )
+    split = _Split(problem, layer)
+    name = split.layer.named("inertia of a split neuron")
+    return Statement(name, _sentence(problem, split), _steps(problem, split), status, residuals, _SOURCE)
 
 
-def _sentence(problem: Problem) -> str:
-    q = "o" if problem.vector_output else "1"
+def _sentence(problem: Problem, layer: _Split) -> str:
+    q = latex(layer.out[0].dim) if layer.out else "1"
     more, named = "", _frozen_inputs(problem)
     if named is not None:
         more += named
@@ -242,12 +259,14 @@ def _sentence(problem: Problem) -> str:
     if problem.activation is not None and not problem.activation.is_smooth:
         more += r" No pre-activation of a sample may lie at a kink of $\sigma$."
     split = r"Split neuron $k$ into $K$ copies with output weights $\gamma_j a_k$, $\sum_{j=1}^{K} \gamma_j = 1$. "
+    if layer.layer.deep:
+        split = rf"In {layer.layer.words}, {split[0].lower()}{split[1:]}"
     congruent = r"The Hessian of the wide network is congruent to $H \oplus B$"
     form = (
         r"$G = \operatorname{diag}(\gamma)|_{\gamma^{\perp}}$ has inertia "
         r"$(\#\{\gamma_j > 0\} - 1,\; \#\{\gamma_j = 0\},\; \#\{\gamma_j < 0\})$."
     )
-    if not problem.block("a").trained:
+    if not layer.layer.outgoing.trained:
         return f"{split}{congruent} with $B = G \\otimes U_k$, where {form}{more}"
     return (
         rf"{split}{congruent}, and with $\rho = \operatorname{{rank}} V_k$ the inertia $(n_+, n_0, n_-)$ of $B$ is "
@@ -272,22 +291,45 @@ def _frozen_inputs(problem: Problem) -> str | None:
     return rf" Hessians are those in the trained parameters, without {named}: {left}."
 
 
-def _steps(problem: Problem) -> tuple[str, ...]:
-    vector, s = problem.vector_output, _scale_tex(problem)
+def _steps(problem: Problem, layer: _Split) -> tuple[str, ...]:
+    vector, s = bool(layer.out), _scale_tex(layer.gain)
+    q = latex(layer.out[0].dim) if layer.out else "1"
     x = r"\tilde x_i" if problem.input_bias else "x_i"
     pull = r"(a_k^{\top} r_i)" if vector else "a_k r_i"
     outer = rf"{x} r_i^{{\top}}" if vector else rf"r_i {x}"
     push = r"\varepsilon_j^{\top} V_k^{\top} \zeta_j" if vector else r"\varepsilon_j V_k^{\top} \zeta_j"
     where = r" with $\tilde x_i = (x_i, 1)$ and $w_k$ short for $(w_k, b_k)$" if problem.input_bias else ""
     critical = (
-        r"At a critical point $V_k a_k = \nabla_{w_k} R = 0$, so $\rho < o$ where $a_k \neq 0$."
+        rf"At a critical point $V_k a_k = \nabla_{{w_k}} R = 0$, so $\rho < {q}$ where $a_k \neq 0$."
         if vector
         else r"At a critical point $V_k a_k = \nabla_{w_k} R = 0$, so $V_k = 0$ and $\rho = 0$ where $a_k \neq 0$."
     )
-    if not problem.block("a").trained:
+    if not layer.layer.outgoing.trained:
         critical = r"The output weights are frozen: $\varepsilon_j = 0$ and $\delta A = 0$, and $B$ is $G \otimes U_k$ on all $\zeta$."
+    r = r"r_i = \partial R / \partial f_i"
+    named: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    if layer.layer.deep:
+        here, last = layer.layer, layer.layer.is_last(problem)
+        if not last:
+            r = rf"r_i = \delta^{{({here.number + 1})}}_i"
+        enters = (
+            ""
+            if here.number == 1
+            else rf", $x_i = \sigma(z^{{({here.number - 1})}}_i)$ for what enters the layer"
+        )
+        named = (
+            rf"Write $a_k = {here.tex['out'] % 'k'}$, $w_k = {here.tex['in'] % 'k'}$, "
+            rf"$z_{{ik}} = {here.indexed_tex('z', 'ik')}${enters}, and ${r}$ for the adjoint behind the layer.",
+        )
+        if here.number > 1:
+            before = (
+                r"Parameters before the layer move $\tilde x_i$ by $\delta x_i$: the single neuron sees all of it but "
+                r"$\sum_j \gamma_j a_k \sigma'\, \zeta_j^{\top} \delta x_i$, which vanishes by the second side condition.",
+            )
     return (
-        rf"Let $r_i = \partial R / \partial f_i$, $V_k = {s}\sum_{{i=1}}^{{n}} \sigma'(z_{{ik}})\, {outer}$ and "
+        *named,
+        rf"Let ${r}$, $V_k = {s}\sum_{{i=1}}^{{n}} \sigma'(z_{{ik}})\, {outer}$ and "
         rf"$U_k = {s}\sum_{{i=1}}^{{n}} {pull}\, \sigma''(z_{{ik}})\, {x} {x}^{{\top}}${where}.",
         r"Write the displacement of copy $j$ as $\delta a_j = \gamma_j\, \delta A + \varepsilon_j$, "
         r"$\delta w_j = \delta W + \zeta_j$ with $\delta A = \sum_j \delta a_j$, $\delta W = \sum_j \gamma_j \delta w_j$; "
@@ -309,12 +351,12 @@ def _steps(problem: Problem) -> tuple[str, ...]:
         r"$\gamma^{\perp} \otimes \ker V_k^{\top}$ it is $G \otimes U_k$.",
         r"$\operatorname{diag}(\gamma)$ is $1$ on the vector $(1, \dots, 1)$, whose orthogonal complement in this form is "
         r"$\gamma^{\perp}$; so the inertia of $G$ is that of $\operatorname{diag}(\gamma)$ less one positive.",
+        *before,
         critical,
     )
 
 
-def _scale_tex(problem: Problem) -> str:
-    scale = problem.scale
+def _scale_tex(scale: Expr) -> str:
     if scale == 1:
         return ""
     return (rf"\left({latex(scale)}\right)" if scale.is_Add else latex(scale)) + " "

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Options", "accelerated"]
+__all__ = ["CompilerError", "Options", "accelerated"]
 
 #: What ``torch.compile`` looks for on a processor, unless the environment variable CXX names another.
 COMPILERS = ("g++", "clang++", "cl")
@@ -27,6 +27,10 @@ COMPILERS = ("g++", "clang++", "cl")
 WARM_UP, MOST_GRAPHS = 3, 16
 
 Results = tuple[Tensor, ...]
+
+
+class CompilerError(RuntimeError):
+    """``torch.compile`` has no compiler here, or fails: a matter of this machine, to be worked around by leaving it out."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Options:
         ------
         ValueError
             For CUDA graphs elsewhere than on CUDA, or a memory budget that is no positive number of bytes.
-        RuntimeError
+        CompilerError
             If torch.compile has no C++ compiler here.
         """
         budget = self.memory_budget
@@ -69,7 +73,7 @@ class Options:
             named = os.environ.get("CXX", "")
             looked = (named,) if named else COMPILERS
             if not any(map(shutil.which, looked)):
-                raise RuntimeError(
+                raise CompilerError(
                     f"torch_compile = True needs a C++ compiler, and {' or '.join(looked)} is not on the PATH; install one "
                     "(Debian: apt-get install g++), name it in the environment variable CXX, or leave torch_compile out"
                 )
@@ -92,20 +96,20 @@ def accelerated(
         Whether it sweeps samples in blocks.
     """
     if options.torch_compile and not blocked:
-        call = _Fused(call, points)
+        call = _Fused(call)
     return _Replayed(call, points) if options.cuda_graphs else call
 
 
 class _Fused:
     """A function through ``torch.compile``, with what goes wrong said plainly."""
 
-    def __init__(self, call: Callable[..., Results], points: int) -> None:
-        self.call = torch.compile(call)
-        self.points = points
-        self.seen: set[tuple[int, ...]] = set()
+    def __init__(self, call: Callable[..., Results]) -> None:
+        # Points are checked by whoever calls, and what is bound never changes: checks of sizes are a tenth of a small call.
+        self.call = torch.compile(call, options={"size_asserts": False})
+        self.seen: set[torch.Size] = set()
 
     def __call__(self, *arguments: Any) -> Results:
-        shape = tuple(arguments[0].shape)
+        shape = arguments[0].shape
         if shape in self.seen:
             return self.call(*arguments)
         with warnings.catch_warnings():  # the compiler warns of its own deprecations
@@ -113,7 +117,7 @@ class _Fused:
             try:
                 results = self.call(*arguments)
             except torch._dynamo.exc.TorchDynamoException as error:
-                raise RuntimeError(
+                raise CompilerError(
                     f"torch.compile failed: {str(error).strip().splitlines()[0]}; leave torch_compile out to run the same "
                     "function without it"
                 ) from error

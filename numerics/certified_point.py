@@ -32,11 +32,15 @@ import flint
 from numerics.arb_functions import NotEnclosed
 from numerics.ball_matrices import NotCertified, bordered_signs, signs
 from numerics.balls import Ball, BallSystem
-from numerics.krawczyk import PRECISION, krawczyk
+from numerics.krawczyk import PRECISION, krawczyk, refined
 from numerics.orbit_fields import PolynomialField
 from numerics.spectrum import Inertia
 
-__all__ = ["Certified", "NotCertified", "NotEnclosed", "certify", "decimals", "outward"]
+__all__ = ["Certified", "NotCertified", "NotEnclosed", "certify", "decimals", "measured", "outward"]
+
+
+#: Farther than this from the zero a point was not polished in double precision.
+ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,9 @@ class Certified:
         Of the Hessian in the trained blocks; zeros are exact, their eigenvectors being known.
     precision : int
         Bits that were used.
+    centre : tuple of float
+        The point the box stands around: the given one, or, where the Hessian is nearly singular and that was too far from the zero, the
+        floats next to the zero.
     """
 
     theta: tuple[Ball, ...] = field(repr=False)
@@ -67,6 +74,7 @@ class Certified:
     unique: bool
     inertia: Inertia
     precision: int
+    centre: tuple[float, ...] = field(default=(), repr=False)
 
 
 def certify(
@@ -97,8 +105,55 @@ def certify(
     NotEnclosed
         If a kink of the activation lies in the box.
     """
-    free = system.trained
+    try:
+        return _certify(system, [float(u) for u in theta], fields, precision)
+    except NotCertified as reason:
+        # A point polished in double precision is off by rounding over the smallest eigenvalue; where that is more than the box in
+        # which the Hessian is regular, more digits help.
+        moved = _refined(system, theta, fields, precision)
+        away = max((abs(u - float(v)) for u, v in zip(moved, theta, strict=True)), default=0.0)
+        if not 0 < away <= ROUNDED:
+            raise
+        try:
+            return _certify(system, moved, fields, precision)
+        except NotCertified:
+            raise reason from None
+
+
+def _refined(
+    system: BallSystem, theta: Sequence[float], fields: Sequence[PolynomialField], precision: int
+) -> list[float]:
+    """Return the floats next to the zero; with symmetries the point as it is."""
     given = [float(u) for u in theta]
+    if fields:
+        return given
+    free = system.trained
+
+    def full(unknowns: Sequence[Ball]) -> list[Ball]:
+        point = [flint.arb(u) for u in given]
+        for j, u in zip(free, unknowns, strict=True):
+            point[j] = u
+        return point
+
+    def function(unknowns: Sequence[Ball]) -> list[Ball]:
+        gradient = system.gradient(full(unknowns))
+        return [gradient[j] for j in free]
+
+    def derivative(unknowns: Sequence[Ball]) -> list[list[Ball]]:
+        _, _, hessian = system.value_gradient_hessian(full(unknowns))
+        return [[hessian[i][j] for j in free] for i in free]
+
+    for j, u in zip(
+        free, refined(function, derivative, [given[j] for j in free], precision=precision), strict=True
+    ):
+        given[j] = u
+    return given
+
+
+def _certify(
+    system: BallSystem, given: list[float], fields: Sequence[PolynomialField], precision: int
+) -> Certified:
+    free = system.trained
     count, more = len(free), len(fields)
     last: dict[str, Any] = {}
 
@@ -147,7 +202,14 @@ def certify(
             (negative, positive), zero = signs(last["hessian"]), 0
     point = tuple(full(found.zero[:count]))
     inertia = Inertia(negative, zero, positive)
-    return Certified(point, last["value"], found.radius, found.error, True, inertia, precision)
+    return Certified(point, last["value"], found.radius, found.error, True, inertia, precision, tuple(given))
+
+
+def measured(system: BallSystem, theta: Sequence[float]) -> tuple[float, float]:
+    """Return the risk and the norm of its gradient in the trained blocks at floats, without rounding on the way."""
+    with flint.ctx.workprec(2 * PRECISION):
+        value, gradient, _ = system.value_gradient_hessian([flint.arb(u) for u in theta])
+        return float(value), float(sum((gradient[j] ** 2 for j in system.trained), flint.arb(0)).sqrt())
 
 
 def outward(ball: Ball) -> tuple[float, float]:

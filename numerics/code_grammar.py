@@ -37,7 +37,20 @@ _METHODS = (
     frozenset(re.findall(r"[)}]\.(\w+)", _PATTERNS))
     | {f"{name}_" for name in _TORCH}
     | {
-        *("add_", "addmm_", "addmv_", "mul_", "neg_", "sub_", "clone", "sum", "to", "dtype", "shape"),
+        *(
+            "add_",
+            "addmm_",
+            "addmv_",
+            "mul_",
+            "neg_",
+            "sub_",
+            "clone",
+            "copy_",
+            "sum",
+            "to",
+            "dtype",
+            "shape",
+        ),
         *("t", "mT", "permute", "transpose", "reshape", "view", "expand", "diagonal", "split_with_sizes"),
         *("new_empty", "new_full", "new_ones", "new_zeros"),
     }

@@ -25,6 +25,7 @@ from numerics.emit_batches import Batches, Function, watched
 from numerics.emit_nodes import Plan
 from numerics.generated import Items, generated, generated_extra
 from numerics.lowering import Lowered
+from numerics.sample_blocks import SampleBlocks
 
 __all__ = ["CompiledSystem", "compile_system"]
 
@@ -90,7 +91,7 @@ class CompiledSystem:
                 length *= s
             self.layout.append((block.name, shape, slice(start, start + length)))
             start += length
-        self.P = start
+        self.P, self._single = start, torch.Size([start])
         self.options = options or Options()
         self.options.check(x.device)
         self._batches = Batches(self.P, self.sizes, x, self.options)
@@ -169,7 +170,8 @@ class CompiledSystem:
         """Jacobian of the outputs in all parameters, shape (..., n, P) or (..., n, o, P)."""
         parts = self._run("jacobian", theta)
         lead = theta.ndim - 1 + self.y.ndim
-        return torch.cat([u.reshape(*u.shape[:lead], -1) for u in parts], -1)
+        flat = [u.reshape(*u.shape[:lead], -1) for u in parts]
+        return torch.cat(flat, -1) if len(flat) > 1 else flat[0]
 
     def ntk(self, theta: TorchTensor) -> TorchTensor:
         """Tangent kernel of the trained blocks, each with its rate, without the Jacobian.
@@ -230,12 +232,19 @@ class CompiledSystem:
     # -- internals -----------------------------------------------------------------------------------------------
 
     def _run(self, what: str, theta: TorchTensor, v: TorchTensor | None = None) -> tuple[TorchTensor, ...]:
+        one = self._functions.get((what, "one"))
+        # The shortest way to the most frequent call: every detour costs a hundredth of it at small sizes.
+        if (
+            one is not None
+            and v is None
+            and theta.shape == self._single
+            and theta.dtype == self.dtype
+            and theta.device == self.device
+            and not watched(theta)
+        ):
+            return one.call(theta, *one.bound)
         self._check_point("theta", theta)
         if v is None:
-            one = self._functions.get((what, "one"))
-            # The shortest way to the most frequent call: the detour costs a tenth of it at small sizes.
-            if one is not None and theta.ndim == 1 and not watched(theta):
-                return one.call(theta, *one.bound)
             return self._batches.run(lambda plan: self._function(what, plan), theta)
         self._check_point("v", v)
         if v.ndim > 1 and v.shape[:-1] != theta.shape[:-1]:
@@ -291,6 +300,8 @@ class CompiledSystem:
         functions = _executable(lowered)
         tensors = [data[name] for name in lowered.data]
         sizes = [self.sizes[name] for name in lowered.sizes]
+        if not block:
+            return Function(self._by_samples(lowered, functions, tensors), lowered, (), 0)
         prepared = functions[f"{lowered.name}_data"](*tensors, *sizes, self.x)
         bound = (*tensors, *prepared, *sizes, *([block] if lowered.plan.blocked else []))
         call = functions[lowered.name]
@@ -299,6 +310,25 @@ class CompiledSystem:
                 call, options, len(lowered.arguments) - len(lowered.data), lowered.plan.blocked
             )
         return Function(call, lowered, bound, self._batches.piece(lowered))
+
+    def _by_samples(
+        self, lowered: Lowered, functions: Mapping[str, Callable[..., Any]], data: Sequence[TorchTensor]
+    ) -> SampleBlocks:
+        def sizes(rows: int) -> list[int]:
+            return [rows if name == "n" else self.sizes[name] for name in lowered.sizes]
+
+        def held(rows: int) -> int:
+            again = (
+                rows * self.y[0].numel() * self.P * self.x.element_size()
+            )  # a Jacobian is put together twice
+            return self._batches.held(lowered, rows) + (again if lowered.name == "jacobian" else 0)
+
+        call, prepare = functions[lowered.name], functions[f"{lowered.name}_data"]
+        blocks = SampleBlocks(lowered.name, call, prepare, data, tuple(self.y.shape[1:]), sizes)
+        budget = self.options.memory_budget or 0
+        if blocks.needed(held) > budget:
+            raise self._batches.refused(lowered, blocks.needed(held))
+        return blocks.fitted(held, budget)
 
 
 def _check_data(problem: Problem, x: TorchTensor, y: TorchTensor) -> None:

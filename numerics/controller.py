@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from numerics.steppers import Method, RateFunction
+from numerics.steppers import Method, RateFunction, Trial
 
-__all__ = ["Controller", "error_scale", "initial_step", "scaled_norm"]
+__all__ = ["Controller", "error_ratio", "error_scale", "initial_step", "scaled_norm"]
 
 TINY = 1e-200
 """Scaled norms below this count as zero."""
@@ -25,12 +25,25 @@ RESTING_STEP = 1e-6
 
 def error_scale(y0: Tensor, y1: Tensor, rtol: float, atol: float) -> Tensor:
     """Componentwise tolerance atol + rtol * max(|y0|, |y1|), shape (n, P)."""
-    return atol + rtol * torch.maximum(y0.abs(), y1.abs())
+    return torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
 
 
 def scaled_norm(vector: Tensor, scale: Tensor) -> Tensor:
     """Root mean square of vector / scale over the last axis, shape (n,)."""
     return torch.linalg.vector_norm(vector / scale, dim=1) / vector.shape[1] ** 0.5
+
+
+def error_ratio(trial: Trial, scale: Tensor) -> Tensor:
+    r"""Error of a step over the tolerance, (n,) in float64: accepted up to 1.
+
+    It is the scaled norm of the error; with a second, cruder estimate :math:`e_3` beside :math:`e_5` it is
+    :math:`|e_5|^2 / \sqrt{|e_5|^2 + 0.01 |e_3|^2}`, of higher order than both (Hairer, Norsett & Wanner I, sec. II.10).
+    """
+    first = scaled_norm(trial.error, scale).double()
+    if trial.second_error is None:
+        return first
+    second = scaled_norm(trial.second_error, scale).double()
+    return first * first / torch.hypot(first, 0.1 * second).clamp_min(TINY)
 
 
 @dataclass(frozen=True)
@@ -64,17 +77,22 @@ class Controller:
     grow: float = 8.0
     nonfinite: float = 0.1
 
+    def after_success(self, ratio: Tensor, last_ratio: Tensor) -> Tensor:
+        """Return the factor of each row's step after an accepted one that did not follow a rejection, (n,)."""
+        k = self.error_order + 1
+        beta = 0.2 / k
+        grown = ratio.clamp_min(1e-10).pow_(0.75 * beta - 1 / k)
+        return (
+            grown.mul_(last_ratio.clamp_min(1e-4).pow_(beta)).mul_(self.safety).clamp_(self.shrink, self.grow)
+        )
+
     def factor(
         self, ratio: Tensor, last_ratio: Tensor, accepted: Tensor, after_rejection: Tensor, finite: Tensor
     ) -> Tensor:
         """Return the factor by which each row's step changes; arguments and result have shape (n,)."""
-        k = self.error_order + 1
-        beta = 0.2 / k
-        r = ratio.clamp_min(1e-10)
-        on = self.safety * r ** (0.75 * beta - 1 / k) * last_ratio.clamp_min(1e-4) ** beta
-        on = on.clamp(self.shrink, self.grow)
+        on = self.after_success(ratio, last_ratio)
         on = torch.where(after_rejection, on.clamp_max(1.0), on)
-        back = (self.safety * r ** (-1 / k)).clamp(self.shrink, 1.0)
+        back = (self.safety * ratio.clamp_min(1e-10) ** (-1 / (self.error_order + 1))).clamp(self.shrink, 1.0)
         factor = torch.where(accepted, on, back)
         return torch.where(finite, factor, torch.full_like(factor, self.nonfinite))
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from derivations.coercive import coercive
 from numerics.compile import CompiledSystem
 from numerics.tolerances import (
     FINE_ZERO_EIGENVALUE,
@@ -34,11 +35,14 @@ from numerics.tolerances import (
 
 __all__ = [
     "SearchResult",
+    "confined",
+    "curvature_scale",
     "find_critical_points",
     "polish",
     "settle",
     "starts",
     "starts_around",
+    "still_along_flat",
     "trained",
 ]
 
@@ -48,19 +52,33 @@ SCALES = (0.3, 1.0, 3.0)
 NEAR = (0.1, 0.3, 1.0)
 #: Newton steps that settle a point, and the length from which on they do; at a regular point it is 1e-14 after polishing.
 SETTLING, SETTLED = 60, 1e-11
+#: Largest gradient entry from which on a row that no step improves has stopped at a positive minimum of |g|; rows that approach a
+#: degenerate point slowly are below.
+STOPPED = 1e-4
+#: Largest entry where the risk is coercive: iterations may wander, but do not run off.
+FARTHEST = 1e4
+#: Points at which the usual size of the Hessian is read off.
+PROBED = 31
+#: Largest gradient along a direction that the Hessian leaves flat, the data being of order one; 1e-11 is seen at critical points.
+STILL = 1e-8
 #: Longest step on the way to a saddle of a wanted index, relative to 1 + |theta|.
 FOLLOWING_STEP = 0.2
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Converged points (K, P) with their gradient norms, how the other starts ended, and the runs to infinity (E, P)."""
+    """Converged points (K, P) with their gradient norms, how the other starts ended, and the runs to infinity (E, P).
+
+    ``outcome`` (B,) is 1 for the starts whose points ``theta`` holds in their order, 2 for the runs to infinity, 4 for those that stopped
+    where |g| has a minimum clearly above 0, 3 for the rest.
+    """
 
     theta: Tensor
     gradient_norm: Tensor
     runs_to_infinity: int
     unconverged: int
     escaped: Tensor
+    outcome: Tensor
 
 
 def starts(system: CompiledSystem, count: int, seed: int) -> Tensor:
@@ -87,9 +105,9 @@ def find_critical_points(
     theta0: Tensor,
     *,
     tolerance: float = NEWTON_GRADIENT,
-    max_norm: float = LARGEST_PARAMETER,
+    max_norm: float | None = None,
     max_steps: int = 300,
-    index: int | None = None,
+    index: int | Tensor | None = None,
     known: Tensor | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SearchResult:
@@ -102,10 +120,12 @@ def find_critical_points(
     tolerance : float
         A row has converged when the largest gradient entry is below ``tolerance`` times max(1, largest Hessian entry)
         and the Newton step from there is short: a gradient that dies out on the way to infinity is no critical point.
-    max_norm : float
-        Largest entry of theta a trained parameter may have; saturated networks have tiny gradients and wrong inertia beyond.
-    index : int, optional
-        Odd rows go by ``following`` to saddles with so many negative eigenvalues; they may end at others.
+    max_norm : float, optional
+        Largest entry of theta a trained parameter may have; saturated networks have tiny gradients and wrong inertia beyond.  By
+        default ``LARGEST_PARAMETER``, or ``FARTHEST`` where the risk is coercive; there nothing runs to infinity.
+    index : int or Tensor, optional
+        Odd rows go by ``following`` to saddles with so many negative eigenvalues; they may end at others.  A tensor (B,) gives each
+        row its own; rows with 0 go by ``descent``, those with -1 by ``stationary``.
     known : Tensor, optional
         Points (K, P) that are deflated; all rows then go by ``stationary``.
     progress : callable, optional
@@ -119,11 +139,21 @@ def find_critical_points(
     free = trained(system)
     if free.numel() == 0:
         raise ValueError("every block is frozen; the search needs a trained block")
-    if index is not None and not 0 <= index <= free.numel():
-        raise ValueError(f"index {index}: accepted are 0 to {free.numel()}, the number of trained parameters")
+    confines = confined(system)
+    if max_norm is None:
+        max_norm = FARTHEST if confines else LARGEST_PARAMETER
     theta = theta0.clone()
     count = theta.shape[0]
     descends = torch.arange(count, device=theta.device) % 2 == 1
+    uphill = torch.zeros(count, dtype=torch.long, device=theta.device)
+    if index is not None:
+        uphill += torch.as_tensor(index, device=theta.device)
+        plain = isinstance(index, Tensor)
+        if bool(((uphill < (-1 if plain else 0)) | (uphill > free.numel())).any()):
+            raise ValueError(
+                f"index {index}: accepted are 0 to {free.numel()}, the number of trained parameters"
+            )
+        descends = uphill >= 0 if plain else descends
     if known is not None:
         descends[:] = False
     mu = torch.full((count,), 1e-2, dtype=theta.dtype, device=theta.device)
@@ -145,7 +175,7 @@ def find_critical_points(
         done = size <= tolerance * hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
         if bool(done.any()):
             step_size = _newton_step(gradient[done], hessian[done]).abs().amax(dim=1)
-            done[done.clone()] = step_size <= NEWTON_STEP
+            done[done.clone()] = (step_size <= NEWTON_STEP) & still_along_flat(gradient[done], hessian[done])
         large = point[:, free].abs().amax(dim=1) > max_norm
         broken = ~torch.isfinite(size) | ~torch.isfinite(value)
         state[rows[done & ~large]] = 1
@@ -161,8 +191,8 @@ def find_critical_points(
         # Near a critical point both iterations are the full Newton step, so a descent ends quadratically as well.
         close = size[go] < 1e-5
         modified = 1 / (eigenvalues.abs() + mu[rows][:, None])
-        if index is not None:
-            modified[:, :index] *= -1
+        modified[torch.arange(len(free), device=theta.device) < uphill[rows][:, None]] *= -1
+        climbs = down & ~close & (uphill[rows] > 0)
         weight = torch.where(
             (down & ~close)[:, None],
             modified,
@@ -177,7 +207,7 @@ def find_critical_points(
             # Nothing decreases on the way to a saddle of higher index; a bounded step takes the place of a merit.
             longest = FOLLOWING_STEP * (1 + point[:, free].norm(dim=1))
             shorter = (longest / move.norm(dim=1).clamp(min=1e-300)).clamp(max=1.0)
-            move = torch.where((down & ~close)[:, None], move * shorter[:, None], move)
+            move = torch.where(climbs[:, None], move * shorter[:, None], move)
         trial = point.clone()
         trial[:, free] += move
         new_value, new_gradient = system.value_gradient(trial)
@@ -185,7 +215,7 @@ def find_critical_points(
         new_factor, _ = _deflation(trial[:, free], None if known is None else known[:, free])
         better = torch.where(
             down & ~close,
-            new_value < value if index is None else torch.isfinite(new_value),
+            torch.where(climbs, torch.isfinite(new_value), new_value < value),
             (new_factor**2 * new_gradient.square().sum(dim=1)) < factor**2 * gradient.square().sum(dim=1),
         )
         # Next to an ill-conditioned point a good Newton step can raise the gradient; what must shrink is the next step
@@ -200,7 +230,10 @@ def find_critical_points(
         mu[rows] = torch.where(better, mu[rows] / 3, mu[rows] * 4).clamp(1e-12, 1e8)
         rejected[rows] = torch.where(better, 0, rejected[rows] + 1)
         state[rows[(rejected[rows] > 25)]] = 3
+    if confines:
+        state[state == 2] = 3
     converged = state == 1
+    stopped = (state == 3) & torch.isfinite(norms) & (norms > STOPPED)
     if progress is not None:
         progress(1.0)
     return SearchResult(
@@ -209,7 +242,26 @@ def find_critical_points(
         int((state == 2).sum()),
         int(((state == 3) | (state == 0)).sum()),
         theta[state == 2],
+        torch.where(stopped, 4, torch.where(state == 0, 3, state)),
     )
+
+
+def curvature_scale(system: CompiledSystem) -> float:
+    """Return the size that entries of the Hessian usually have: the median of the largest entry at Gaussian points of order one.
+
+    Against it eigenvalues are zero where the Hessian vanishes, as at a zero of higher order, where the largest eigenvalue is itself
+    an error of the point.
+    """
+    free, points = trained(system), starts(system, len(SCALES) * PROBED, 0)[1 :: len(SCALES)]
+    _, _, hessian = _restricted(system.value_gradient_hessian(points), free)
+    largest = hessian.abs().amax(dim=(1, 2))
+    finite = largest[torch.isfinite(largest)]
+    return float(finite.median()) if len(finite) else 0.0
+
+
+def confined(system: CompiledSystem) -> bool:
+    """Whether the risk is shown to be coercive, so that no descent runs to infinity and no critical points lie there."""
+    return coercive(system.problem).holds is True
 
 
 def trained(system: CompiledSystem) -> Tensor:
@@ -242,6 +294,19 @@ def _newton_step(gradient: Tensor, hessian: Tensor, rtol: float = ZERO_EIGENVALU
     # a critical point it is as small as the gradient.  Flat directions, of zero eigenvalue, do not count.
     inverse = torch.linalg.pinv(hessian, rtol=rtol, hermitian=True)
     return (inverse @ gradient[..., None])[..., 0]
+
+
+def still_along_flat(gradient: Tensor, hessian: Tensor) -> Tensor:
+    """Say for gradients (B, F) and Hessians (B, F, F) whether the gradient vanishes along the directions that count as flat, shape (B,).
+
+    Where weights are large, a Hessian of size 1e19 makes a gradient of 100 small relative to it, and every direction of ordinary
+    curvature flat; a point is critical only if these have a short Newton step of their own, or no gradient.
+    """
+    eigenvalues, vectors = torch.linalg.eigh(hessian)
+    along = torch.einsum("bij,bi->bj", vectors, gradient).abs()
+    size = eigenvalues.abs()
+    flat = size <= ZERO_EIGENVALUE * size.amax(dim=1, keepdim=True)
+    return (~flat | (along <= STILL) | (along <= NEWTON_STEP * size)).all(dim=1)
 
 
 def polish(system: CompiledSystem, theta: Tensor, steps: int = 6) -> tuple[Tensor, Tensor]:

@@ -89,12 +89,16 @@ class Plan:
         Whether the samples are swept in blocks (``single`` only).
     in_place : bool
         Whether temporaries that are not needed any more are overwritten; not under autograd or vmap.
+    fused : bool
+        Whether a compiler makes loops of the whole function, so that sums of products cost less than calls of a
+        matrix product (``last`` only).
     """
 
     layout: str = "first"
     many: bool = False
     blocked: bool = False
     in_place: bool = True
+    fused: bool = False
 
     def size(self, dim: str) -> float:
         """Return the size assumed for a dimension when contractions are ordered."""

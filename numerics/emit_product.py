@@ -135,7 +135,7 @@ def product(arrays: Arrays, node: Node) -> Product:
         if len(summed) == 1:
             return Product("dot", arrays.code(first), arrays.code(second), ())
         return _entries(arrays, node, dims, ())
-    if shared and (arrays.plan.layout == "last" or not (rows or columns)):
+    if arrays.plan.fused or (shared and (arrays.plan.layout == "last" or not (rows or columns))):
         return _entries(
             arrays, node, dims, tuple(preferred(arrays.plan, [u for u in kept if u in left + right], dims))
         )

@@ -115,6 +115,8 @@ def _vector(writer: Writer, name: str, blocks: list[str], outputs: Mapping[str, 
 def _matrix(writer: Writer, name: str, rows: list[list[str]], outputs: Mapping[str, Output]) -> list[str]:
     layout, count = writer.plan.layout, len(rows)
     ranks = [len(outputs[row[0]].labels) // 2 for row in rows]
+    if layout == "last" and writer.plan.in_place and count > 1:
+        return _filled(writer, name, rows, ranks, outputs)
     lines = []
     for rank, row in zip(ranks, rows, strict=True):
         lines += [f"{u} = {_block(writer, outputs[u], rank)}" for u in row]
@@ -127,3 +129,33 @@ def _matrix(writer: Writer, name: str, rows: list[list[str]], outputs: Mapping[s
         left = [f"{rows[c][r - c]}{turned}" for c in range(r)]
         bands.append(f"torch.cat([{', '.join([*left, *rows[r]])}], {across})")
     return [*lines, f"{name} = torch.cat([", *(f"    {band}," for band in bands), f"], {down})"]
+
+
+def _filled(
+    writer: Writer,
+    name: str,
+    rows: list[list[str]],
+    ranks: list[int],
+    outputs: Mapping[str, Output],
+) -> list[str]:
+    """Write the blocks of a symmetric matrix to their places, where a call costs less than one more copy."""
+    lengths = [
+        " * ".join(writer.size(u) for u in outputs[row[0]].dims[:rank]) or "1"
+        for rank, row in zip(ranks, rows, strict=True)
+    ]
+    ends = ["", *(" + ".join(lengths[: r + 1]) for r in range(len(rows)))]
+    places = [f"{ends[r]}:{ends[r + 1]}" for r in range(len(rows))]
+    lines = [f"{name} = like.new_empty({ends[-1]}, {ends[-1]}, B)"]
+    for r, row in enumerate(rows):
+        for c, block in enumerate(row, r):
+            dims = outputs[block].dims
+            into = f"{name}[{places[r]}, {places[c]}]"
+            shaped = (
+                ""
+                if [len(dims), ranks[r]] == [2, 1]
+                else f".view({', '.join([*map(writer.size, dims), 'B'])})"
+            )
+            lines.append(f"{into}{shaped}.copy_({_laid_out(writer, outputs[block])})")
+            if c > r:
+                lines.append(f"{name}[{places[c]}, {places[r]}].copy_({into}.transpose(0, 1))")
+    return lines

@@ -170,6 +170,8 @@ class Watch:
         if event.direction:
             keep = before == -event.direction
             rows, channel, before, low, high = (u[keep] for u in (rows, channel, before, low, high))
+        if event.stop and len(rows):
+            return self._first(event, inside, rows, channel, before, low, high)
         for _ in range(BISECTIONS if len(rows) else 0):
             middle = (low + high) / 2
             value = event.values(inside(rows, middle)).gather(1, channel[:, None])[:, 0]
@@ -177,6 +179,37 @@ class Watch:
             low, high = torch.where(still, middle, low), torch.where(still, high, middle)
         states = inside(rows, high) if len(rows) else end[:0]
         return rows, channel, -before.long(), high, states
+
+    @staticmethod
+    def _first(event: Event, inside: Inside, *crossed: Tensor) -> tuple[Tensor, ...]:
+        """First crossings of each step, of an event that ends it: later ones do not happen, and are not located.
+
+        All functions that cross between the two looks of the first crossing are bisected together: half a step is kept
+        where one of them has left its side.
+        """
+        rows, channel, before, low, high = crossed
+        steps, place = torch.unique(rows, return_inverse=True)
+        first = low.new_full((len(steps),), torch.inf).scatter_reduce(0, place, low, "amin")
+        rows, channel, before, low, high, place = (
+            u[low == first[place]] for u in (rows, channel, before, low, high, place)
+        )
+        one = torch.empty(len(steps), dtype=torch.long, device=rows.device).scatter_(
+            0, place, torch.arange(len(rows), device=rows.device)
+        )
+        low, high = low[one], high[one]
+
+        def left(s: Tensor) -> Tensor:
+            value = event.values(inside(steps, s))
+            return value[place, channel].sign().to(torch.int8) != before
+
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            any_left = torch.zeros(len(steps), dtype=torch.bool, device=rows.device)
+            any_left[place[left(middle)]] = True
+            low, high = torch.where(any_left, low, middle), torch.where(any_left, middle, high)
+        now = left(high)
+        rows, channel, before, place = (u[now] for u in (rows, channel, before, place))
+        return rows, channel, -before.long(), high[place], inside(steps, high)[place]
 
     def crossings(self) -> tuple[Crossing, ...]:
         """Everything recorded, by trajectory and time."""

@@ -14,6 +14,18 @@ RUNNING, HANDED_OVER = -1, -2
 """Codes of a trajectory that has not ended, and of one that waits for the stiff method; other codes count through
 :class:`numerics.flow_result.Status`."""
 
+COUNTED = (
+    "steps",
+    "rejected",
+    "evaluations",
+    "jacobian_evaluations",
+    "smallest",
+    "largest",
+    "stiff",
+    "increases",
+)
+"""What is counted row by row while it moves."""
+
 
 class _Book:
     """A dataclass of tensors, some of which may be None."""
@@ -32,7 +44,11 @@ class _Book:
 
 @dataclass
 class Active(_Book):
-    """The rows still moving; the first axis of every field runs over them."""
+    """The rows still moving; the first axis of every field runs over them.
+
+    ``after_rejection`` is None where no row comes from a rejected step.  The fields from ``steps`` on count, and are entered
+    into the ledger when a row ends.
+    """
 
     index: Tensor
     t: Tensor
@@ -40,40 +56,48 @@ class Active(_Book):
     f: Tensor
     h: Tensor
     last_ratio: Tensor
-    after_rejection: Tensor
     nonfinite: Tensor
     next_save: Tensor
-    stale: Tensor
     stiff_run: Tensor
     calm_run: Tensor
+    steps: Tensor
+    rejected: Tensor
+    evaluations: Tensor
+    jacobian_evaluations: Tensor
+    smallest: Tensor
+    largest: Tensor
+    stiff: Tensor
+    increases: Tensor
+    after_rejection: Tensor | None = None
+    stale: Tensor | None = None
     jacobian: Tensor | None = None
     energy: Tensor | None = None
 
     @classmethod
-    def of(cls, index: Tensor, t: Tensor, y: Tensor, f: Tensor, h: Tensor, next_save: Tensor) -> Active:
-        """Return the rows ``index`` at the times t, with no history."""
-        none, count = t < 0, torch.zeros_like(index)
+    def of(cls, index: Tensor, y: Tensor, f: Tensor, ledger: Ledger) -> Active:
+        """Return the rows ``index`` where the ledger has them, with no history of steps."""
+        count = torch.zeros_like(index)
+        t = ledger.t[index]
         return cls(
             index=index,
             t=t,
             y=y,
             f=f,
-            h=h,
+            h=ledger.h[index],
             last_ratio=torch.full_like(t, 1e-4),
-            after_rejection=none,
             nonfinite=count.clone(),
-            next_save=next_save,
-            stale=~none,
+            next_save=count.clone() if ledger.saved_count is None else ledger.saved_count[index],
             stiff_run=count.clone(),
             calm_run=count.clone(),
+            **{name: getattr(ledger, name)[index] for name in COUNTED},
         )
 
-    def keep(self, mask: Tensor) -> None:
-        """Drop the rows where mask (n,) is False."""
+    def keep(self, rows: Tensor) -> None:
+        """Drop all but the rows (r,)."""
         for item in fields(self):
             value = getattr(self, item.name)
             if value is not None:
-                setattr(self, item.name, value[mask])
+                setattr(self, item.name, value.index_select(0, rows))
 
 
 @dataclass
@@ -126,3 +150,16 @@ class Ledger(_Book):
             ledger.saved = y.new_full((len(y), len(save_at), y.shape[1]), torch.nan)
             ledger.saved_count = count.clone()
         return ledger
+
+    def enter(self, a: Active, ended: Tensor, code: Tensor) -> None:
+        """Enter active rows ``ended`` (r,), which end with the codes (r,), as they stand."""
+        index = a.index[ended]
+        self.code[index] = code
+        self.t[index] = a.t[ended]
+        self.y[index] = a.y[ended]
+        self.h[index] = a.h[ended]
+        self.rate_norm[index] = torch.linalg.vector_norm(a.f[ended], dim=1)
+        for name in COUNTED:
+            getattr(self, name)[index] = getattr(a, name)[ended]
+        if self.saved_count is not None:
+            self.saved_count[index] = a.next_save[ended]

@@ -61,7 +61,7 @@ _MESSAGES: dict[Status, str] = {
         "check the rate and the Jacobian."
     ),
     Status.STEP_LIMIT: (
-        "max_steps attempts were not enough. Likely cause: a stiff flow under dopri5 (see stiff_steps), "
+        "max_steps attempts were not enough. Likely cause: a stiff flow under an explicit method (see stiff_steps), "
         "whose steps then also hover above stationary_norm. Pass a Jacobian with method='rodas4', loosen "
         "rtol, or raise max_steps or stationary_norm."
     ),
@@ -99,8 +99,8 @@ class FlowResult:
     next_step : Tensor, shape (B,)
         Step size that the controller would have tried next; 0 where none was tried.
     stiff_steps : Tensor, shape (B,), int64
-        Accepted dopri5 steps limited by stability rather than accuracy (h times the dominant eigenvalue
-        modulus above 3.25, the boundary of the stability region); always 0 for rodas4.
+        Accepted steps of an explicit method limited by stability rather than accuracy (h times the dominant eigenvalue
+        modulus above 3.25 for dopri5 and 6.1 for dop853, about where their stability regions end); always 0 for rodas4.
     switched_at : Tensor, shape (B,)
         Time at which ``method="auto"`` handed the trajectory to rodas4; NaN where it did not.
     energy_increases : Tensor, shape (B,), int64, or None
@@ -115,7 +115,8 @@ class FlowResult:
     crossings : tuple of Crossing
         Events that happened, by trajectory and time.
     method : str
-        The method used, "dopri5" or "rodas4", or "dopri5, rodas4" where some trajectories were handed over.
+        The method used: "dopri5", "dop853" or "rodas4", the last also where every trajectory was handed over; or two, as
+        in "dop853, rodas4", where some were.
     rtol, atol : float
         The tolerances used.
     """

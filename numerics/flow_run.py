@@ -10,21 +10,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from numerics.controller import Controller, error_scale, initial_step, scaled_norm
+from numerics.controller import Controller, error_ratio, error_scale, initial_step
 from numerics.events import Event, Watch
 from numerics.flow_assembly import assemble, require_shape
 from numerics.flow_books import HANDED_OVER, RUNNING, Active, Ledger
 from numerics.flow_result import FlowResult, Status
-from numerics.flow_verdict import ORDERED, Limits, blow_up_time, judge
-from numerics.steppers import JacobianFunction, Method, RateFunction, Trial, evaluate_dense
+from numerics.flow_verdict import ORDERED, Limits, blame, judge
+from numerics.steppers import JacobianFunction, Method, RateFunction, Trial, evaluate_dense, stiffness
 
 __all__ = ["Checkpoint", "FlowRun"]
 
-STIFF_RATIO = 3.25
-"""Stability boundary of dopri5 on the negative real axis (Hairer & Wanner II, sec. IV.2)."""
-SMALL, SMALL_RATIO = 64, 1.5
-"""For so few parameters a step of rodas4 costs little, and h lambda above this already hands over: where the step of dopri5
-approaches its stability boundary, that of an L-stable method of order 4 still grows."""
+SMALL, SMALL_SHARE = 64, 0.9
+"""For so few parameters a step of rodas4 costs little, and h lambda above this share of the stability boundary already hands
+over: where the step of an explicit method approaches it, that of an L-stable method of order 4 still grows."""
 CALM_STEPS = 6
 """Steps in a row that stability does not limit, after which the count of stiff ones starts anew."""
 MAX_STEP = 1e30
@@ -44,6 +42,32 @@ class Checkpoint(Protocol):
 
     def save(self, state: Mapping[str, Tensor]) -> None:
         """Keep a state, whole or not at all."""
+
+
+class _Span:
+    """The continuous extension of the steps of one attempt, formed once for the rows that ask for it."""
+
+    def __init__(self, run: FlowRun, a: Active, trial: Trial, f1: Tensor, h: Tensor) -> None:
+        self.run, self.a, self.trial, self.f1, self.h = run, a, trial, f1, h
+        self.y0 = a.y
+        self.place: Tensor | None = None
+        self.coefficients = a.y[:0]
+
+    def prepare(self, rows: Tensor) -> None:
+        """Form the extension of the rows (r,), of all that will be asked for; once for an attempt."""
+        if self.place is not None:
+            return
+        method = self.run.method
+        self.place = torch.zeros_like(self.a.index)
+        self.place[rows] = torch.arange(len(rows), device=rows.device)
+        self.coefficients = method.dense(self.run.rate, self.y0, self.trial, self.f1, rows, self.h)
+        if method.dense_rates:
+            self.a.evaluations[rows] += method.dense_rates
+
+    def at(self, rows: Tensor, s: Tensor) -> Tensor:
+        """States (r, P) of the rows (r,) at the fractions s (r,) of their steps."""
+        assert self.place is not None
+        return evaluate_dense(self.y0[rows], self.coefficients[self.place[rows]], s.to(self.y0.dtype))
 
 
 @dataclass
@@ -128,7 +152,7 @@ class FlowRun:
         self._watch.unpack(book("watch"))
         self._path = [tuple(book("path").values())] if "path 0" in state else []  # type: ignore[list-item]
         empty = torch.zeros(0, dtype=torch.int64)
-        active = Active.of(empty, ledger.t[:0], ledger.y[:0], ledger.y[:0], ledger.t[:0], empty)
+        active = Active.of(empty, ledger.y[:0], ledger.y[:0], ledger)
         active.unpack(book("active"))
         return active
 
@@ -139,17 +163,21 @@ class FlowRun:
         ledger.code[rows] = RUNNING
         ledger.switched[rows] = ledger.t[rows]
         y = ledger.y[rows]
-        saved = torch.zeros_like(rows) if ledger.saved_count is None else ledger.saved_count[rows]
-        active = Active.of(rows, ledger.t[rows], y, self.rate(y), ledger.h[rows], saved)
-        ledger.evaluations[rows] += 1
+        active = Active.of(rows, y, self.rate(y), ledger)
+        active.evaluations += 1
         if self.energy is not None:
             active.energy = self.energy(y)
-        if self.jacobian is not None:
-            active.jacobian = self.jacobian(y).clone()
-            require_shape("jacobian", active.jacobian, y, (*y.shape, y.shape[1]))
-            ledger.jacobian_evaluations[rows] += 1
-            active.stale = active.stale & False
+        self._first_jacobian(active)
         return active
+
+    def _first_jacobian(self, a: Active) -> None:
+        """Evaluate the Jacobian of every row, where the method needs it."""
+        if self.jacobian is None or not len(a.index):
+            return
+        found = self.jacobian(a.y)
+        require_shape("jacobian", found, a.y, (*a.y.shape, a.y.shape[1]))
+        a.jacobian_evaluations += 1
+        a.jacobian, a.stale = found.clone(), torch.zeros_like(a.index, dtype=torch.bool)
 
     def _start(self, y: Tensor, first_step: float | None, ledger: Ledger) -> Active:
         """Evaluate the starts, choose first steps, retire the rows that cannot or need not move."""
@@ -163,153 +191,173 @@ class FlowRun:
         ledger.code[~moving] = ORDERED.index(Status.DIVERGED)
         ledger.entry = torch.where(moving, -1, (~torch.isfinite(f)).int().argmax(1))
         ledger.code[stationary] = ORDERED.index(Status.CONVERGED)
-        zero, count = torch.zeros_like(ledger.t), torch.zeros_like(ledger.steps)
-        everyone = torch.arange(len(y), device=y.device)
-        active = Active.of(everyone, zero, y, f, zero + (first_step or 0.0), count)
         self._watch.start(y)
+        if self.save_at is not None and ledger.saved is not None and ledger.saved_count is not None:
+            ledger.saved_count += self.save_at[0] == 0
+            if self.save_at[0] == 0:
+                ledger.saved[:, 0] = y
+        everyone = torch.arange(len(y), device=y.device)
+        active = Active.of(everyone, y, f, ledger)
+        active.h = active.h + (first_step or 0.0)
         if self.energy is not None:
             active.energy = self.energy(y)
             require_shape("energy", active.energy, y, (len(y),))
-        if self.save_at is not None and ledger.saved is not None and self.save_at[0] == 0:
-            ledger.saved[:, 0] = y
-            active.next_save += 1
-            ledger.saved_count = active.next_save.clone()
-        active.keep(moving & ~stationary)
-        if self.jacobian is not None and len(active.index):
-            active.jacobian = self.jacobian(active.y)
-            require_shape("jacobian", active.jacobian, y, (*active.y.shape, y.shape[1]))
-            ledger.jacobian_evaluations[active.index] += 1
-            active.jacobian, active.stale = active.jacobian.clone(), active.stale & False
+        active.keep((moving & ~stationary).nonzero()[:, 0])
+        self._first_jacobian(active)
         if first_step is None and len(active.index):
             active.h = initial_step(
                 self.rate, active.y, active.f, self.method, self.limits.rtol, self.limits.atol
             )
-            ledger.evaluations[active.index] += 1
+            active.evaluations += 1
         return active
 
     def _advance(self, a: Active, ledger: Ledger) -> None:
         """Attempt one step of every active row and update both books."""
-        self._refresh_jacobian(a, ledger)
-        remaining = self.limits.until - a.t
+        self._refresh_jacobian(a)
+        method, limits = self.method, self.limits
+        remaining = limits.until - a.t
         last = 1.01 * a.h >= remaining
         h = torch.where(last, remaining, a.h)
-        trial = self.method.step(self.rate, a.y, a.f, a.jacobian, h.to(a.y.dtype))
-        scale = error_scale(a.y, trial.state, self.limits.rtol, self.limits.atol)
-        ratio = scaled_norm(trial.error, scale).double()
-        finite = torch.isfinite(ratio) & torch.isfinite(trial.state).all(1)
+        step = h.to(a.y.dtype)
+        trial = method.step(self.rate, a.y, a.f, a.jacobian, step)
+        a.evaluations += method.rates_per_step
+        scale = error_scale(a.y, trial.state, limits.rtol, limits.atol)
+        ratio = error_ratio(trial, scale)
+        norm = torch.linalg.vector_norm(trial.state, dim=1, dtype=torch.float64)
+        finite = torch.isfinite(ratio + norm)
         accepted = finite & (ratio <= 1)
-        ledger.evaluations[a.index] += self.method.rates_per_step
-        f = self._rate_after(a, trial, accepted, ledger)
-        finite &= torch.isfinite(f).all(1)
+        f = self._rate_after(a, trial, accepted)
+        finite &= torch.isfinite(torch.linalg.vector_norm(f, dim=1, dtype=torch.float64))
         accepted &= finite
-        end = torch.where(last, torch.full_like(a.t, self.limits.until), a.t + h)
-        t = torch.where(accepted, end, a.t)
-        self._count(a, ledger, trial, h, accepted)
-        t, y, f, stopped = self._events(a, ledger, trial, h, t, f, accepted)
-        self._check_energy(a, ledger, y, f, scale, accepted)
-        self._save(a, ledger, trial, h, end, t, y, accepted)
-
-        factor = Controller(self.method.error_order).factor(
-            ratio, a.last_ratio, accepted, a.after_rejection, finite
-        )
-        a.h = (h * factor).clamp_max(MAX_STEP)
-        a.nonfinite = torch.where(finite, 0, a.nonfinite + 1)
-        a.last_ratio = torch.where(accepted, ratio, a.last_ratio)
-        a.after_rejection = ~accepted
-        a.stale = a.stale | accepted
+        everyone = bool(accepted.all())
+        end = torch.where(last, limits.until, a.t + h)
+        t = end if everyone else torch.where(accepted, end, a.t)
+        self._count(a, trial, f, h, accepted, everyone)
+        span = _Span(self, a, trial, f, step)
+        t, y, after, stopped = self._events(a, trial, span, t, f, accepted)
+        self._check_energy(a, y, after, scale, accepted, everyone)
+        self._save(a, ledger, trial, span, end, t, y, accepted)
+        self._resize(a, h, ratio, accepted, finite, everyone)
         before_y, before_f = a.y, a.f
-        a.t, a.y = t, torch.where(accepted[:, None], y, a.y)
-        a.f = torch.where(accepted[:, None], f, a.f)
+        a.t = t
+        a.y = y if everyone else torch.where(accepted[:, None], y, before_y)
+        a.f = after if everyone else torch.where(accepted[:, None], after, before_f)
         more = self.phase + 1 < len(self.methods)
-        code = judge(a, ledger, self.limits, before_y, before_f, accepted, stopped, more)
-        self._blame(a, ledger, code, trial, scale, before_y, before_f)
-        self._retire(a, ledger, code)
+        code = judge(a, limits, before_y, before_f, accepted, stopped, more)
+        if code is None:
+            return
+        blame(a, ledger, code, trial, f, scale, before_y, before_f)
+        ended = code != RUNNING
+        if bool(ended.any()):
+            rows = ended.nonzero()[:, 0]
+            ledger.enter(a, rows, code[rows])
+            a.keep((~ended).nonzero()[:, 0])
+
+    def _resize(
+        self, a: Active, h: Tensor, ratio: Tensor, accepted: Tensor, finite: Tensor, everyone: bool
+    ) -> None:
+        """Choose the next steps, and note what the next choice depends on."""
+        control = Controller(self.method.error_order)
+        if everyone and a.after_rejection is None:
+            factor = control.after_success(ratio, a.last_ratio)
+        else:
+            after = torch.zeros_like(accepted) if a.after_rejection is None else a.after_rejection
+            factor = control.factor(ratio, a.last_ratio, accepted, after, finite)
+        a.h = (h * factor).clamp_max_(MAX_STEP)
+        a.nonfinite = torch.zeros_like(a.nonfinite) if everyone else torch.where(finite, 0, a.nonfinite + 1)
+        a.last_ratio = ratio if everyone else torch.where(accepted, ratio, a.last_ratio)
+        a.after_rejection = None if everyone else ~accepted
+        if a.stale is not None:
+            a.stale = a.stale | accepted
 
     def _events(
-        self, a: Active, ledger: Ledger, trial: Trial, h: Tensor, t: Tensor, f: Tensor, accepted: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self, a: Active, trial: Trial, span: _Span, t: Tensor, f: Tensor, accepted: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Record the events of the step; times, states and rates after it, cut where an event ends a row."""
-        stopped = accepted & False
         rows = accepted.nonzero()[:, 0] if self.events else ()
         if not len(rows):
-            return t, trial.state, f, stopped
-        y0, dense = a.y[rows], self.method.dense(a.y, trial, rows, h.to(a.y.dtype))  # type: ignore[arg-type]
+            return t, trial.state, f, None
+        span.prepare(rows)  # type: ignore[arg-type]
 
         def inside(which: Tensor, s: Tensor) -> Tensor:
-            return evaluate_dense(y0[which], dense[which], s.to(y0.dtype))
+            return span.at(rows[which], s)  # type: ignore[index]
 
         length = (t - a.t)[rows]
         stops = self._watch.step(a.index[rows], a.t[rows], length, inside, trial.state[rows])
         cut = torch.isfinite(stops).nonzero()[:, 0]
         if not len(cut):
-            return t, trial.state, f, stopped
+            return t, trial.state, f, None
         ended = rows[cut]  # type: ignore[index]
         t, y, f = t.clone(), trial.state.clone(), f.clone()
         t[ended] = a.t[ended] + stops[cut] * length[cut]
         y[ended] = inside(cut, stops[cut])
         f[ended] = self.rate(y[ended])
-        ledger.evaluations[a.index[ended]] += 1
-        stopped[ended] = True
-        return t, y, f, stopped
+        a.evaluations[ended] += 1
+        return t, y, f, torch.zeros_like(accepted).index_fill_(0, ended, True)
 
-    def _refresh_jacobian(self, a: Active, ledger: Ledger) -> None:
+    def _refresh_jacobian(self, a: Active) -> None:
         """Evaluate the Jacobian at the states that moved since the last one."""
-        if self.jacobian is None or a.jacobian is None:
+        if self.jacobian is None or a.jacobian is None or a.stale is None:
             return
         rows = a.stale.nonzero()[:, 0]
-        if len(rows):
-            a.jacobian[rows] = self.jacobian(a.y[rows])
-            ledger.jacobian_evaluations[a.index[rows]] += 1
-            a.stale = torch.zeros_like(a.stale)
+        if len(rows) == len(a.index):
+            a.jacobian = self.jacobian(a.y)
+        elif len(rows):
+            a.jacobian = a.jacobian.index_copy(0, rows, self.jacobian(a.y[rows]))
+        a.jacobian_evaluations += a.stale
+        a.stale = torch.zeros_like(a.stale)
 
-    def _rate_after(self, a: Active, trial: Trial, accepted: Tensor, ledger: Ledger) -> Tensor:
+    def _rate_after(self, a: Active, trial: Trial, accepted: Tensor) -> Tensor:
         """Rate at the new states (n, P); of no meaning in the rows that were not accepted."""
         if trial.rate is not None:
             return trial.rate
-        f = a.f.clone()
+        a.evaluations += accepted
+        if bool(accepted.all()):
+            return self.rate(trial.state)
         rows = accepted.nonzero()[:, 0]
-        if len(rows):
-            f[rows] = self.rate(trial.state[rows])
-            ledger.evaluations[a.index[rows]] += 1
-        return f
+        return a.f.index_copy(0, rows, self.rate(trial.state[rows])) if len(rows) else a.f
 
-    def _count(self, a: Active, ledger: Ledger, trial: Trial, h: Tensor, accepted: Tensor) -> None:
+    def _count(self, a: Active, trial: Trial, f: Tensor, h: Tensor, accepted: Tensor, everyone: bool) -> None:
         """Keep the statistics of the steps."""
-        ledger.steps[a.index] += accepted
-        ledger.rejected[a.index] += ~accepted
-        ledger.smallest[a.index] = torch.where(
-            accepted, torch.minimum(ledger.smallest[a.index], h), ledger.smallest[a.index]
-        )
-        ledger.largest[a.index] = torch.where(
-            accepted, torch.maximum(ledger.largest[a.index], h), ledger.largest[a.index]
-        )
-        if trial.stiffness is not None:
-            ledger.stiff[a.index] += accepted & (trial.stiffness > STIFF_RATIO)
-            stiff = accepted & (trial.stiffness > (SMALL_RATIO if a.y.shape[1] <= SMALL else STIFF_RATIO))
-            a.calm_run = torch.where(stiff, 0, a.calm_run + accepted)
-            a.stiff_run = torch.where(a.calm_run >= CALM_STEPS, 0, a.stiff_run + stiff)
+        a.steps += accepted
+        a.rejected += ~accepted
+        a.smallest = torch.minimum(a.smallest, h if everyone else torch.where(accepted, h, torch.inf))
+        a.largest = torch.maximum(a.largest, h if everyone else torch.where(accepted, h, 0.0))
+        measured = stiffness(trial, f, h.to(f.dtype))
+        if measured is not None:
+            boundary = self.method.stiff_ratio
+            a.stiff += accepted & (measured > boundary)
+            soon = a.y.shape[1] <= SMALL
+            stiff = accepted & (measured > (SMALL_SHARE * boundary if soon else boundary))
+            a.calm_run = (a.calm_run + accepted).masked_fill_(stiff, 0)
+            a.stiff_run = (a.stiff_run + stiff).masked_fill_(a.calm_run >= CALM_STEPS, 0)
 
     def _check_energy(
-        self, a: Active, ledger: Ledger, y: Tensor, f: Tensor, scale: Tensor, accepted: Tensor
+        self, a: Active, y: Tensor, f: Tensor, scale: Tensor, accepted: Tensor, everyone: bool
     ) -> None:
         """Count the accepted steps whose energy rise neither rounding nor the local error explains."""
         if self.energy is None or a.energy is None:
             return
-        rows = accepted.nonzero()[:, 0]
-        if not len(rows):
+        rows = None if everyone else accepted.nonzero()[:, 0]
+        if rows is not None and not len(rows):
             return
-        old, new = a.energy[rows], self.energy(y[rows])
+        old, new = (a.energy, self.energy(y)) if rows is None else (a.energy[rows], self.energy(y[rows]))
+        motion = (f.abs() * scale).sum(1)
         rounding = ENERGY_ROUNDING * torch.finfo(y.dtype).eps * torch.maximum(old.abs(), new.abs())
-        allowed = rounding + (f[rows].abs() * scale[rows]).sum(1)
-        ledger.increases[a.index[rows]] += ~(new - old <= allowed)
-        a.energy = a.energy.index_put((rows,), new)
+        risen = ~(new - old <= rounding + (motion if rows is None else motion[rows]))
+        if rows is None:
+            a.increases += risen
+            a.energy = new
+        else:
+            a.increases = a.increases.index_add(0, rows, risen.to(a.increases.dtype))
+            a.energy = a.energy.index_copy(0, rows, new)
 
     def _save(
         self,
         a: Active,
         ledger: Ledger,
         trial: Trial,
-        h: Tensor,
+        span: _Span,
         end: Tensor,
         t: Tensor,
         y: Tensor,
@@ -318,7 +366,7 @@ class FlowRun:
         """Record accepted steps, or the wanted times inside them; ``end`` is where the step ends, t the row."""
         if self.record:
             self._path.append((a.index[accepted], t[accepted], y[accepted]))
-        if self.save_at is None or ledger.saved is None or ledger.saved_count is None:
+        if self.save_at is None or ledger.saved is None:
             return
         reached = torch.searchsorted(self.save_at, t, right=True)
         count = torch.where(accepted, reached - a.next_save, 0)
@@ -327,53 +375,12 @@ class FlowRun:
             return
         before = count.cumsum(0) - count
         column = a.next_save[rows] + torch.arange(len(rows), device=rows.device) - before[rows]
-        s = ((self.save_at[column] - a.t[rows]) / (end - a.t)[rows]).to(a.y.dtype)
-        dense = self.method.dense(a.y, trial, rows, h.to(a.y.dtype))
-        inside = evaluate_dense(a.y[rows], dense, s)
-        ledger.saved[a.index[rows], column] = torch.where(s[:, None] < 1, inside, trial.state[rows])
+        s = (self.save_at[column] - a.t[rows]) / (end - a.t)[rows]
+        within = (count > 0).nonzero()[:, 0]
+        span.prepare(within)
+        states = torch.where(s[:, None] < 1, span.at(rows, s), trial.state[rows])
+        ledger.saved[a.index[rows], column] = states
         a.next_save = a.next_save + count
-        ledger.saved_count[a.index] = a.next_save
-
-    def _blame(
-        self,
-        a: Active,
-        ledger: Ledger,
-        code: Tensor,
-        trial: Trial,
-        scale: Tensor,
-        y0: Tensor,
-        f0: Tensor,
-    ) -> None:
-        """Note which entry of theta brought a row to its bad end, and when it would blow up."""
-        bad = [ORDERED.index(u) for u in (Status.DIVERGED, Status.AT_INFINITY, Status.STALLED)]
-        rows = torch.isin(code, torch.tensor(bad, device=code.device)).nonzero()[:, 0]
-        if not len(rows):
-            return
-        diverged = code[rows] == ORDERED.index(Status.DIVERGED)
-        # Motion that outruns the clock blows up at the present time as far as the clock can tell.
-        estimate = blow_up_time(a, y0, f0)[rows]
-        estimate = torch.where(torch.isnan(estimate) & (a.nonfinite[rows] == 0), a.t[rows], estimate)
-        ledger.blow_up[a.index[rows]] = torch.where(diverged, estimate, torch.nan)
-        # First what is not finite, else what is largest; of a row that stalls, the error that will not shrink.
-        stages = trial.stages[:, rows].sum(0) + trial.state[rows]
-        broken = ~torch.isfinite(stages)
-        stalled = code[rows] == ORDERED.index(Status.STALLED)
-        size = torch.where(stalled[:, None], (trial.error / scale)[rows].abs(), a.y[rows].abs())
-        first = torch.where(broken.any(1) & (a.nonfinite[rows] > 0), broken.int().argmax(1), size.argmax(1))
-        ledger.entry[a.index[rows]] = first
-
-    def _retire(self, a: Active, ledger: Ledger, code: Tensor) -> None:
-        """Enter the ended rows into the ledger and drop them."""
-        ended = code != RUNNING
-        if not bool(ended.any()):
-            return
-        index = a.index[ended]
-        ledger.code[index] = code[ended]
-        ledger.t[index] = a.t[ended]
-        ledger.y[index] = a.y[ended]
-        ledger.h[index] = a.h[ended]
-        ledger.rate_norm[index] = torch.linalg.vector_norm(a.f[ended], dim=1)
-        a.keep(~ended)
 
     def _report(self, a: Active, total: int) -> None:
         """Tell the progress: ended rows count 1, moving ones t / until."""

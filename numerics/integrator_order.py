@@ -74,7 +74,7 @@ def measured_order(
         End time.
     exact_final : Tensor, shape (B, P)
         Exact states at ``until``, or a reference far more accurate than the runs.
-    method : {"dopri5", "rodas4"}
+    method : {"dopri5", "dop853", "rodas4"}
         Method to measure.
     step_counts : sequence of int
         Increasing numbers of steps, at least three; successive doublings serve best.

@@ -29,7 +29,7 @@ import flint
 
 from numerics.ball_matrices import NotCertified
 
-__all__ = ["PRECISION", "RADII", "Zero", "distance", "krawczyk"]
+__all__ = ["PRECISION", "RADII", "Zero", "distance", "krawczyk", "refined"]
 
 Ball = Any
 Matrix = Any
@@ -126,6 +126,27 @@ def krawczyk(
         f"no box of radius {max(ROOM * away, min(tried)):.1g} to {tried[0]:.1g} is mapped into itself by Krawczyk's operator: the"
         " Hessian is singular or nearly so, or the point is not polished"
     )
+
+
+def refined(
+    function: Function, derivative: Derivative, point: Sequence[float], *, precision: int = PRECISION
+) -> list[float]:
+    """Return the floats next to the zero that Newton's method finds from a point.
+
+    Raises
+    ------
+    NotCertified
+        If it does not settle, or moves the point by more than ``LARGEST_RADIUS``.
+    """
+    with flint.ctx.workprec(precision):
+        given = [flint.arb(u) for u in point]
+        _, centre = _polished(function, derivative, given)
+        away = distance(centre, given)
+        if not away <= LARGEST_RADIUS:
+            raise NotCertified(
+                f"Newton's method moves the point by {away:.1g}: the Hessian is nearly singular, or there is none next to it"
+            )
+        return [float(u) for u in centre]
 
 
 def _polished(function: Function, derivative: Derivative, given: Sequence[Ball]) -> tuple[Matrix, list[Ball]]:

@@ -294,7 +294,8 @@ def _signs(count: int, like: Tensor) -> Tensor:
 
 def _span(matrix: Tensor) -> Tensor:
     left, sizes, _ = torch.linalg.svd(matrix, full_matrices=False)
-    return left[:, : int((sizes > 1e-9 * sizes.max().clamp(min=1e-300)).sum())]
+    # At a fixed point of a symmetry its field is zero up to the rounding of a polished point.
+    return left[:, : int((sizes > 1e-9 * sizes.max().clamp(min=1e-3)).sum())]
 
 
 def _kernel(matrix: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from derivations.generic import GenericFunction
 from derivations.hidden_layer import hidden_layers
 from numerics.compile import CompiledSystem
-from numerics.critical import trained
+from numerics.critical import still_along_flat, trained
 from numerics.tolerances import POLISHED_GRADIENT, ZERO_EIGENVALUE, zero_eigenvalue
 
 __all__ = ["converged", "drifts", "saturated"]
@@ -76,13 +76,14 @@ def _flat_neuron(slope: Tensor, z: Tensor, x: Tensor, leave: Tensor) -> Tensor:
 def converged(system: CompiledSystem, theta: Tensor) -> Tensor:
     """Say for each row of theta (B, P) whether its gradient is at rounding level, shape (B,).
 
-    The largest entry is compared with ``POLISHED_GRADIENT`` times the largest entry of the Hessian, or 1.
+    The largest entry is compared with ``POLISHED_GRADIENT`` times the largest entry of the Hessian, or 1; along flat directions it must
+    vanish by itself (``numerics.critical.still_along_flat``).
     """
     free = trained(system)
     _, gradient, hessian = system.value_gradient_hessian(theta)
     gradient, hessian = gradient[:, free], hessian[:, free, :][:, :, free]
     size = hessian.abs().amax(dim=(1, 2)).clamp(min=1.0)
-    return gradient.abs().amax(dim=1) <= POLISHED_GRADIENT * size
+    return (gradient.abs().amax(dim=1) <= POLISHED_GRADIENT * size) & still_along_flat(gradient, hessian)
 
 
 def drifts(system: CompiledSystem, theta: Tensor) -> bool:

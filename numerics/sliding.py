@@ -227,15 +227,16 @@ def _piece(run: _Run, mode: Mode, y: Tensor) -> tuple[FlowResult, tuple[str, int
     The cause is a surface reached, or a sliding bundle left: twice its number, plus the side.
     """
     pieces, fixed = run.pieces, set(mode.surfaces)
-    free = [k for k in range(len(pieces.labels)) if k not in fixed]
+    free = torch.tensor([k for k in range(len(pieces.labels)) if k not in fixed], dtype=torch.long)
     values = pieces.surfaces(y[None], mode.sides[None])[0]
     nudge = NUDGE * (1 + float(y.norm()))
     back = torch.where(values * mode.sides < nudge, mode.sides * (nudge - values * mode.sides), 0.0)
 
     def surfaces(theta: Tensor) -> Tensor:
-        return (pieces.surfaces(theta, mode.sides.expand(len(theta), -1)) + back)[:, free]
+        values = pieces.surfaces(theta, mode.sides.expand(len(theta), -1)) + back
+        return values.index_select(1, free) if fixed else values
 
-    events = [Event(REACHED, surfaces, stop=True)] if free else []
+    events = [Event(REACHED, surfaces, stop=True)] if len(free) else []
     if mode.sliding:
         first = shares(pieces, mode, y[None])
         least = NUDGE * (1 + float(first.abs().max()))
@@ -284,7 +285,7 @@ def _piece(run: _Run, mode: Mode, y: Tensor) -> tuple[FlowResult, tuple[str, int
     if result.status[0] is not Status.EVENT or last is None or last.event not in (REACHED, LEFT):
         return result, None
     if last.event == REACHED:
-        return result, ("reached", free[last.channel])
+        return result, ("reached", int(free[last.channel]))
     count = len(mode.sliding)
     return result, ("left", 2 * (last.channel % count) + last.channel // count)
 

@@ -46,28 +46,33 @@ class Curvature(NamedTuple):
     U: Tensor
 
 
-def curvature(system: CompiledSystem, theta: Tensor) -> list[Curvature]:
-    r"""Return V_k and U_k of every neuron at one parameter point.
+def curvature(system: CompiledSystem, theta: Tensor, layer: int = 1) -> list[Curvature]:
+    r"""Return V_k and U_k of every neuron of a hidden layer at one parameter point.
 
     .. math::
         V_k = s \sum_i \sigma'(z_{ik})\, \tilde x_i r_i^\top, \qquad
         U_k = s \sum_i (a_k^\top r_i)\, \sigma''(z_{ik})\, \tilde x_i \tilde x_i^\top,
-        \qquad r_i = \partial R/\partial f_i .
+        \qquad r_i = \partial R/\partial f_i ,
+
+    with what enters the layer for x and the adjoint behind it for r in a deep network.
 
     Parameters
     ----------
     system : CompiledSystem
-        Of a two-layer problem.
+        Of a two-layer or deep problem.
     theta : Tensor, shape (P,)
+    layer : int
+        Number of the hidden layer.
 
     Raises
     ------
     ValueError
-        If theta is not one point, or the problem is not two-layer or has frozen blocks or weight decay.
+        If theta is not one point, there is no such layer, or the problem has frozen blocks or weight decay.
     """
     _check(system, theta)
-    parts = system.evaluate(system.problem.derived, curvature_expressions(system.problem), theta)
-    if not system.problem.vector_output:
+    expressions = curvature_expressions(system.problem, layer)
+    parts = system.evaluate(system.problem.derived, expressions, theta)
+    if len(expressions["V_w"][1]) == 2:  # one adjoint behind the layer
         parts |= {name: part[..., None] for name, part in parts.items() if name.startswith("V")}
     V, U = parts["V_w"], parts["U_ww"]
     if system.problem.input_bias:

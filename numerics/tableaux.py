@@ -4,7 +4,7 @@ Two families are tabulated, both for autonomous systems :math:`y' = f(y)`.
 
 Explicit Runge-Kutta (:class:`ExplicitTableau`)
     :math:`k_i = f(y + h \sum_{j<i} a_{ij} k_j)`, :math:`y_1 = y + h \sum_i b_i k_i`,
-    error estimate :math:`h \sum_i e_i k_i`.
+    error estimate :math:`h \sum_i e_i k_i`. DOP853 has its coefficients in :mod:`numerics.dop853`.
 Rosenbrock (:class:`RosenbrockTableau`), in the transformed variables of Hairer & Wanner that need no product
 with J
     :math:`(I/(h\gamma) - J)\,U_i = f(y + \sum_{j<i} a_{ij} U_j) + \sum_{j<i} c_{ij} U_j / h`,
@@ -18,30 +18,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["DORMAND_PRINCE", "ExplicitTableau", "RODAS4", "RosenbrockTableau"]
+from numerics import dop853
+
+__all__ = ["DOP853", "DORMAND_PRINCE", "ExplicitTableau", "RODAS4", "RosenbrockTableau"]
 
 Row = tuple[float | Fraction, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExplicitTableau:
     r"""An embedded explicit Runge-Kutta pair whose last stage is the rate at the new state.
+
+    Two tables are equal only if they are the same object, so that what is computed from one can be looked up quickly.
 
     Parameters
     ----------
     order : int
         Order of the solution that is carried on.
     error_order : int
-        Order of the embedded solution; the error estimate is :math:`O(h^{q+1})` with q this number.
+        The error estimate is :math:`O(h^{q+1})` with q this number: the order of the embedded solution where there is one.
     dense_order : int
         Order of the continuous extension.
     a : tuple of rows
         Row i holds :math:`a_{i1}, \dots, a_{i,i-1}`; the first row is empty and the last equals b.
     error : tuple
-        Weights :math:`e_i = b_i - \hat b_i`, one a stage.
+        Weights :math:`e_i = b_i - \hat b_i`, one a stage; one fewer than stages where the rate at the new state does not enter
+        it, so that only accepted steps need that rate.
     dense : tuple of rows
         Row i holds :math:`p_{i1}, p_{i2}, \dots` of the weight polynomial
         :math:`b_i(s) = \sum_k p_{ik} s^k`, so that :math:`y(s) = y + h \sum_i b_i(s) k_i` for s in [0, 1].
+    stiff_ratio : float
+        h times the modulus of a real negative eigenvalue at which a step is limited by stability.
+    second_error : tuple
+        Weights of a second, cruder estimate; empty where there is none.
+    extra : tuple of rows
+        Further stages :math:`a_i`, which only the continuous extension needs.
     """
 
     order: int
@@ -50,9 +61,12 @@ class ExplicitTableau:
     a: tuple[Row, ...]
     error: Row
     dense: tuple[Row, ...]
+    stiff_ratio: float
+    second_error: Row = ()
+    extra: tuple[Row, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RosenbrockTableau:
     r"""A stiffly accurate Rosenbrock method with an embedded error estimate.
 
@@ -134,6 +148,19 @@ DORMAND_PRINCE = ExplicitTableau(
         (_F(0), _F(-282668133, 205662961), _F(2019193451, 616988883), _F(-1453857185, 822651844)),
         (_F(0), _F(40617522, 29380423), _F(-110615467, 29380423), _F(69997945, 29380423)),
     ),
+    stiff_ratio=3.25,  # Hairer & Wanner II, sec. IV.2
+)
+
+DOP853 = ExplicitTableau(
+    order=8,
+    error_order=7,  # of the combined estimate: see the step
+    dense_order=7,
+    a=dop853.STAGES,
+    error=dop853.ERROR,
+    second_error=dop853.SECOND_ERROR,
+    extra=dop853.EXTRA,
+    dense=dop853.DENSE,
+    stiff_ratio=6.1,  # as in Hairer's code
 )
 
 # Hairer & Wanner II (2nd ed., 1996), sec. IV.7 and IV.10: RODAS, L-stable and stiffly accurate, order 4(3),

@@ -15,6 +15,7 @@ DIRECTIVES = re.findall(r"^\.\. automodule:: (\S+)\n((?:   :.*\n)*)", PAGE, re.M
 #: What Python, the command line and the report share behind an analysis; documented, but not what a reader starts with.
 INNER = {
     "landscape_or_reason",
+    "own_width",
     "remember",
     "required_data",
     "required_study",

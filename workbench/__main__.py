@@ -86,6 +86,8 @@ def _explain(error: Exception) -> tuple[int, str]:
         place = f"{error.filename}: " if error.filename else ""
         return BAD_INPUT, f"{place}{error.strerror or error}"
     kind = type(error).__name__
+    if kind == "CompilerError":  # known by its name, as PyTorch may not have been imported
+        return BAD_INPUT, str(error)
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         return INTERNAL, "out of memory; fewer --starts, a smaller width or fewer points may fit"
     text = " ".join(str(error).split())

@@ -19,14 +19,16 @@ from derivations.interval import IntervalProblem
 from derivations.population import GaussianProblem
 from derivations.problem import Problem
 from derivations.statement import Statement
-from workbench import store as results_store
+from workbench.compiling import Running, check_place, compiled_system
 from workbench.data import Dataset, load_dataset
-from workbench.errors import NotThere, Refusal, StudyError
-from workbench.options import DTYPES, check_device, check_one_of
-from workbench.populations import compiled, digest, is_population
+from workbench.errors import NotThere, StudyError
+from workbench.populations import is_population
 from workbench.problems import problem_of
 from workbench.progress import Progress, Silent
+from workbench.remembered import remembered
+from workbench.store import Store
 from workbench.study import DeepModel, DiagonalModel, FormulaModel, Study, TwoLayerModel, load
+from workbench.workers import Here, Workers
 
 if TYPE_CHECKING:
     from derivations.activation_table import ActivationTable
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from workbench.flow_settings import FlowSettings
     from workbench.landscape import Landscape
     from workbench.report import ReportFiles
+    from workbench.training import TrainingRun
     from workbench.trajectories import Trajectories
     from workbench.verify import Verification
 
@@ -57,6 +60,10 @@ class Analysis:
         Told what is being done.
     store : Store, optional
         Searches that finished are read back from it; None computes everything anew.
+    workers : Workers, optional
+        Who searches the random starts, as ``workbench.workers.opened`` gives it; this process by default.
+    running : Running, optional
+        Memory budget and ``torch.compile`` of the compiled functions, as ``--memory`` and ``--torch-compile`` say.
 
     Raises
     ------
@@ -72,7 +79,9 @@ class Analysis:
         dtype: str = "float64",
         seed: int | None = None,
         progress: Progress | None = None,
-        store: results_store.Store | None = None,
+        store: Store | None = None,
+        running: Running | None = None,
+        workers: Workers | None = None,
     ) -> None:
         if isinstance(source, str | Path):
             source = load(source)
@@ -80,11 +89,13 @@ class Analysis:
         self.dataset: Dataset | None = None
         self.device, self.dtype = device, dtype
         self.progress: Progress = progress or Silent()
-        self.store = store
-        self._systems: dict[Any, CompiledSystem] = {}
+        self.store, self.running = store, running or Running()
+        self.workers: Workers = workers or Here()
+        self.prefetched: dict[tuple[str, int, Any], dict[str, Any]] = {}
+        self.systems: dict[Any, CompiledSystem] = {}
         self._planned = False
         self._begun = time.perf_counter()
-        _check_device(device, dtype)
+        check_place(device, dtype)
         self.problem: Any
         if isinstance(source, Problem | IntervalProblem | GaussianProblem):
             self.problem = source
@@ -139,7 +150,7 @@ class Analysis:
         *,
         device: str | None = None,
         dtype: str | None = None,
-        torch_compile: bool = False,
+        torch_compile: bool | None = None,
         cuda_graphs: bool = False,
         memory_budget: int | None = None,
     ) -> CompiledSystem:
@@ -150,27 +161,13 @@ class Analysis:
         width : int or sequence of int, optional
             The study's own by default.
         torch_compile, cuda_graphs, memory_budget
-            As for ``numerics.accelerate.Options``.
+            As for ``numerics.accelerate.Options``; by default those of the analysis.
         """
-        import torch
-
-        from numerics.compile import compile_system
-
-        if is_population(self.problem):
-            if torch_compile or cuda_graphs or memory_budget is not None:
-                raise NotThere("torch_compile, cuda_graphs and memory_budget are for samples; leave them out")
-            return self._compiled_population(width, device or self.device, dtype or self.dtype)
-        data = self.required_data("compiling")
-        chosen = self._width() if width is None else width
-        width = tuple(chosen) if isinstance(chosen, Sequence) else chosen
-        key = (width, device or self.device, dtype or self.dtype, torch_compile, cuda_graphs, memory_budget)
-        _check_device(key[1], key[2])
-        if key not in self._systems:
-            y = [row[0] for row in data.y_float()] if data.scalar_output else data.y_float()
-            run = partial(compile_system, torch_compile=torch_compile, cuda_graphs=cuda_graphs)
-            place = partial(run, device=key[1], dtype=getattr(torch, key[2]), memory_budget=memory_budget)
-            self._systems[key] = place(self.problem, data.x_float(), y, width)
-        return self._systems[key]
+        own = self.running
+        fused = own.torch_compile if torch_compile is None else torch_compile
+        budget = own.memory_budget if memory_budget is None else memory_budget
+        running = Running(fused, cuda_graphs, budget)
+        return compiled_system(self, width, device or self.device, dtype or self.dtype, running)
 
     def evaluate(self, points: Sequence[Mapping[str, Any]]) -> Evaluation:
         """Evaluate value, gradient, Hessian spectrum, inertia and outputs at dictionaries of blocks."""
@@ -202,6 +199,7 @@ class Analysis:
                 progress=update,
                 checkpoint=checkpoint,
                 remember=remember_of(*request),
+                twin=partial(self.compile, device="cpu", dtype="float64"),
             )
         if checkpoint is not None:
             checkpoint.remove()
@@ -214,29 +212,36 @@ class Analysis:
         frozen: Mapping[str, Any] | None = None,
         digits: int | None = None,
         method: str = "auto",
+        exhaust: float | None = None,
     ) -> Landscape:
         """Return the critical points at the study's width.
 
         Parameters
         ----------
-        index : int, optional
-            Every second start follows the lowest eigenvectors of the Hessian to saddles of this index.
-        frozen : mapping, optional
-            Values of the frozen blocks.
-        digits : int, optional
-            Certified decimal digits of the parameters that the certificates are to give.
+        index, frozen, digits : int, mapping, int, optional
+            Index of saddles that every second start follows; values of the frozen blocks; certified decimals that are wanted.
         method : str
             ``exact`` for all of them by algebra, ``numeric`` for a search, ``auto`` for exact where it applies and finishes.
+        exhaust : float, optional
+            Seconds for branch and prune over all parameters; by default a few where they are few.
         """
         from workbench.critical_list import critical_list
 
         two_layer = isinstance(self.required_study("the search").model, TwoLayerModel)
         widths = (self._one_width(),) if two_layer else ()
-        return critical_list(self, widths, method, index=index, frozen=frozen, digits=digits)
+        options: Any = {"index": index, "frozen": frozen, "digits": digits, "exhaust": exhaust}
+        return critical_list(self, widths, method, **options)
 
     def landscape(self) -> Landscape:
         """Return the critical points of all widths of the study, with embeddings and descents."""
         return self._landscape
+
+    def training(self) -> TrainingRun:
+        """Return the training run of the study, its stalls explained by the critical points of the landscape."""
+        from workbench.training import train
+
+        self._plan(2.0)
+        return train(self, self.landscape())
 
     def landscape_or_reason(self) -> Landscape | NotThere:
         """Return the landscape, or why there is none of such a model in this version."""
@@ -279,8 +284,18 @@ class Analysis:
         from workbench.content import content
         from workbench.report import WEIGHT, write_report
 
+        if self.study is not None and self.study.theorem is not None:
+            return self._report_result(self.study, directory, pdf)
         self._plan(1 + VERIFY_WEIGHT + WEIGHT)
         return write_report(content(self), directory, pdf=pdf, progress=self.progress)
+
+    def _report_result(self, study: Study, directory: str | Path, pdf: bool) -> ReportFiles:
+        from workbench.measurements.measured import Bench
+        from workbench.theorem_report import report_theorem
+
+        dtype = str(self.dtype).removeprefix("torch.")
+        bench = Bench(str(self.device), dtype, study.landscape.seed, self.progress)
+        return report_theorem(study, directory, bench, pdf=pdf)
 
     def _plan(self, total: float) -> None:
         """Announce the stages to come, once: a landscape has weight 1."""
@@ -290,41 +305,14 @@ class Analysis:
 
     # -- internals ------------------------------------------------------------------------------------------------
 
-    def _compiled_population(self, width: Any, device: str, dtype: str) -> CompiledSystem:
-        self.required_study("compiling")
-        chosen = self._one_width() if width is None else width
-        key = (chosen, device, dtype)
-        _check_device(device, dtype)
-        if key not in self._systems:
-            self._systems[key] = compiled(self.problem, chosen, device=device, dtype=dtype)
-        return self._systems[key]
-
     def _explored(self, widths: tuple[int, ...], *, connect: bool) -> Landscape:
-        from workbench.certify import certified_landscape
-        from workbench.searches import explored
+        from workbench.critical_list import linked_list
 
-        return certified_landscape(self, explored(self, widths, connect=connect))
+        return linked_list(self, widths, connect=connect)
 
     def remember(self, stage: str, width: int, settings: Mapping[str, Any], compute: Any) -> dict[str, Any]:
         """Return what ``compute`` gives, from the store if the same was computed before."""
-        if self.store is None:
-            return compute()
-        study = self.required_study(stage)
-        data = digest(study) if is_population(self.problem) else self.required_data(stage).sha256
-        content = study.to_dict()
-        mathematics = {"model": {**content["model"], "width": None}, "loss": content["loss"]}
-        key = results_store.make_key(
-            stage,
-            study=mathematics,
-            data_sha256=data,
-            width=width,
-            settings={**settings, "device": self.device, "dtype": self.dtype},
-        )
-        known = self.store.get(key)
-        if known is None:
-            known = compute()
-            self.store.put(key, known)
-        return known
+        return remembered(self, stage, width, settings, compute)
 
     def required_study(self, purpose: str) -> Study:
         """Return the study, or raise StudyError saying that ``purpose`` needs one."""
@@ -362,7 +350,8 @@ class Analysis:
     def _name(self) -> str:
         return self.study.name if self.study is not None else "problem"
 
-    def _width(self) -> int | tuple[int, ...]:
+    def own_width(self) -> int | tuple[int, ...]:
+        """Return the width or widths of the study; a formula has none."""
         model = self.required_study("compiling").model
         if isinstance(model, FormulaModel | DiagonalModel):
             return ()
@@ -386,14 +375,3 @@ class Analysis:
         data = self.dataset.source if self.dataset else "symbolic data"
         told = "" if is_population(self.problem) else f", {data}"
         return f"<b>{self._name()}</b>: {self.problem.kind}{told}"
-
-
-def _check_device(device: str, dtype: str) -> None:
-    for name, check in (
-        ("--dtype", partial(check_one_of, DTYPES, "a dtype", dtype)),
-        ("--device", partial(check_device, device)),
-    ):
-        try:
-            check()
-        except Refusal as refusal:
-            raise StudyError(f"{name}: {refusal}") from None

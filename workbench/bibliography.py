@@ -53,6 +53,48 @@ class Reference:
 
 REFERENCES: dict[str, Reference] = {
     # Results.
+    "lyu2020margin": Reference(
+        ("Kaifeng Lyu", "Jian Li"),
+        "Gradient descent maximizes the margin of homogeneous neural networks",
+        "International Conference on Learning Representations",
+        2020,
+        arxiv="1906.05890",
+    ),
+    "kumar2024": Reference(
+        ("Akshay Kumar", "Jarvis Haupt"),
+        "Directional convergence near small initializations and saddles in two-homogeneous neural networks",
+        "Transactions on Machine Learning Research",
+        2024,
+        arxiv="2402.09226",
+    ),
+    "kumar2024deep": Reference(
+        ("Akshay Kumar", "Jarvis Haupt"),
+        "Early directional convergence in deep homogeneous neural networks for small initializations",
+        "arXiv preprint",
+        2024,
+        arxiv="2403.08121",
+    ),
+    "kumar2025pursuit": Reference(
+        ("Akshay Kumar", "Jarvis Haupt"),
+        "Learning neural networks by neuron pursuit",
+        "arXiv preprint",
+        2025,
+        arxiv="2509.12154",
+    ),
+    "lyu2021simplicity": Reference(
+        ("Kaifeng Lyu", "Zhiyuan Li", "Runzhe Wang", "Sanjeev Arora"),
+        "Gradient descent on two-layer nets: margin maximization and simplicity bias",
+        "Advances in Neural Information Processing Systems 34",
+        2021,
+        arxiv="2110.13905",
+    ),
+    "ji2020directional": Reference(
+        ("Ziwei Ji", "Matus Telgarsky"),
+        "Directional convergence and alignment in deep learning",
+        "Advances in Neural Information Processing Systems 33",
+        2020,
+        arxiv="2006.06657",
+    ),
     "neal1996": Reference(
         ("Radford M. Neal",),
         "Bayesian learning for neural networks",
@@ -86,6 +128,13 @@ REFERENCES: dict[str, Reference] = {
         doi="10.1007/s00332-022-09823-8",
         arxiv="2103.10922",
     ),
+    "cheridito2022escape": Reference(
+        ("Patrick Cheridito", "Arnulf Jentzen", "Florian Rossmannek"),
+        "Gradient descent provably escapes saddle points in the training of shallow ReLU networks",
+        "Preprint",
+        2022,
+        arxiv="2208.02083",
+    ),
     "zhang2021embedding": Reference(
         ("Yaoyu Zhang", "Zhongwang Zhang", "Tao Luo", "Zhi-Qin John Xu"),
         "Embedding principle of loss landscape of deep neural networks",
@@ -101,12 +150,40 @@ REFERENCES: dict[str, Reference] = {
         arxiv="2111.15527",
         doi="10.4208/jml.220108",
     ),
+    "bai2022depth": Reference(
+        ("Zhiwei Bai", "Tao Luo", "Zhi-Qin John Xu", "Yaoyu Zhang"),
+        "Embedding principle in depth for the loss landscape analysis of deep neural networks",
+        "Preprint",
+        2022,
+        arxiv="2205.13283",
+    ),
     "zhang2024saddle": Reference(
         ("Leyang Zhang", "Yaoyu Zhang", "Tao Luo"),
         "Geometry of critical sets and existence of saddle branches for two-layer neural networks",
         "Preprint",
         2024,
         arxiv="2405.17501",
+    ),
+    "zhang2025lifting": Reference(
+        ("Leyang Zhang", "Yaoyu Zhang", "Tao Luo"),
+        "Sample-independent critical lifting",
+        "Preprint",
+        2025,
+        arxiv="2505.13582",
+    ),
+    "zhang2024local": Reference(
+        ("Leyang Zhang", "Yaoyu Zhang", "Tao Luo"),
+        "Geometry and local recovery of global minima of two-layer neural networks at overparameterization",
+        "Preprint",
+        2024,
+        arxiv="2309.00508",
+    ),
+    "zhang2022linear": Reference(
+        ("Yaoyu Zhang", "Zhongwang Zhang", "Leyang Zhang", "Zhiwei Bai", "Tao Luo", "Zhi-Qin John Xu"),
+        "Linear stability hypothesis and rank stratification for nonlinear models",
+        "Preprint",
+        2022,
+        arxiv="2211.11623",
     ),
     "simsek2021": Reference(
         (

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.analysis import Analysis
     from workbench.landscape import Landscape
 
-__all__ = ["certified", "certified_landscape", "distinct"]
+__all__ = ["ball_system", "certified", "certified_landscape", "distinct"]
 
 NO_LIBRARY = "python-flint is not installed: pip install python-flint"
 AN_INTEGRAL = "the risk of a population is an integral, which is evaluated by numbers"
@@ -59,6 +59,13 @@ def certified_landscape(analysis: Analysis, landscape: Landscape, digits: int | 
         shape = architecture(analysis.problem, data.d, data.o)
     except NotThere:
         shape = None  # then only points of different values are told apart
+    if shape is not None:
+        found = tuple(
+            replace(p, orbit_size=Network.from_blocks(p.theta, shape).orbit_size(shape))
+            if p.orbit_size is None and p.width and p.certificate is not None and p.certificate.unique
+            else p
+            for p in found
+        )
     return replace(landscape, points=found, not_told_apart=tuple(distinct(found, shape)))
 
 
@@ -94,6 +101,15 @@ def certified(
     return tuple(work.entry(point) for point in points)
 
 
+def ball_system(problem: Problem, data: Dataset, sizes: Mapping[str, int]) -> BallSystem:
+    """Return a problem on balls at its exact samples and the given numbers of the width symbols."""
+    from numerics.balls import BallSystem
+
+    x, y = np.array(data.x, dtype=object), np.array(data.y, dtype=object)
+    entries = {name: np.ravel(values).tolist() for name, values in problem.leaf_values(x, y).items()}
+    return BallSystem(problem, entries, {"n": data.n, "d": data.d, "o": data.o, **sizes})
+
+
 @dataclass
 class _Certifier:
     problem: Problem
@@ -122,8 +138,25 @@ class _Certifier:
             outward(found.value),
             self._decimals(point, found),
         )
-        held = replace(point, status=Status.CERTIFIED, radius=found.radius, certificate=shown)
+        held = replace(
+            point, status=Status.CERTIFIED, radius=found.radius, certificate=shown, not_certified=None
+        )
+        if found.centre and list(found.centre) != _flat(point, self._system(point.width)):
+            held = self._moved(held, found)
         return held if found.inertia == point.inertia else _corrected(held, found.inertia)
+
+    def _moved(self, point: CriticalPoint, found: Certified) -> CriticalPoint:
+        """Return an entry with the floats next to the zero, its risk and gradient as certified arithmetic gives them there."""
+        from numerics.certified_point import measured
+
+        system = self._system(point.width)
+        blocks = {
+            name: np.array(found.centre[where]).reshape(shape).tolist()
+            for name, shape, where in system.layout
+        }
+        value, gradient_norm = measured(system, found.centre)
+        theta = {name: blocks.get(name, entry) for name, entry in point.theta.items()}
+        return replace(point, theta=theta, value=value, gradient_norm=gradient_norm)
 
     def found(self, point: CriticalPoint) -> Certified | str:
         """Return what is shown of a point, or why nothing is."""
@@ -162,13 +195,7 @@ class _Certifier:
 
     def _system(self, width: int) -> BallSystem:
         if width not in self.systems:
-            from numerics.balls import BallSystem
-
-            x, y = np.array(self.data.x, dtype=object), np.array(self.data.y, dtype=object)
-            leaves = self.problem.leaf_values(x, y)
-            sizes = {"n": self.data.n, "d": self.data.d, "o": self.data.o, **self.sizes(width)}
-            entries = {name: np.ravel(values).tolist() for name, values in leaves.items()}
-            self.systems[width] = BallSystem(self.problem, entries, sizes)
+            self.systems[width] = ball_system(self.problem, self.data, self.sizes(width))
         return self.systems[width]
 
     def _decimals(self, point: CriticalPoint, found: Certified) -> dict[str, Any] | None:
@@ -193,6 +220,7 @@ def _corrected(point: CriticalPoint, inertia: Inertia) -> CriticalPoint:
         point,
         inertia=inertia,
         manifold_dimension=inertia.zero if isolated else point.manifold_dimension,
+        stratum="irreducible" if isolated and point.origin is None else point.stratum,
         unexplained_zeros=0 if isolated else max(0, inertia.zero - (point.manifold_dimension or 0)),
         zeros=Zeros(symmetry=inertia.zero) if isolated else None,
         decided=None,

@@ -1,7 +1,10 @@
 """Where a long run leaves its state: one file, replaced whole, read back by the same command.
 
-A run that is killed loses what it did since the last save.  The file is named after everything the result depends on
-(as in ``workbench.store``), so that only the very same run, with the same code, takes it up.
+A run that is killed loses what it did since the last save.  The file is named after the code and after everything the result
+depends on (as in ``workbench.store``), so that only the very same run, with the same code, takes it up.
+
+What nobody takes up is not left for ever: a file of another version of the code that was not touched for a day, which only that
+version could read, and one of this version that was not touched for thirty days are deleted, and that is said.
 
 >>> import tempfile
 >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "run.npz", seconds=0)
@@ -17,10 +20,12 @@ True
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy
@@ -28,12 +33,18 @@ import torch
 from torch import Tensor
 
 from workbench.atomic import remove, replacing
+from workbench.store import source_digest
 
-__all__ = ["SECONDS", "VARIABLE", "Checkpoint", "checkpoint_for"]
+__all__ = ["SECONDS", "VARIABLE", "Checkpoint", "checkpoint_for", "clean"]
 
 VARIABLE = "WORKBENCH_CHECKPOINT"
 #: Seconds between two saves.
 SECONDS = 10.0
+DAY = 86_400.0
+#: Days after which an untouched file is deleted: of another version of the code, and of this one.
+OTHER_DAYS, OWN_DAYS = 1, 30
+#: Names of checkpoints, and of drafts that killed writers left: code and key, or the key alone.
+NAME = re.compile(r"\.?(?:(?P<code>[0-9a-f]{12})-)?[0-9a-f]{64}(?:-[0-9a-f]{12})?\.npz")
 
 
 class Checkpoint:
@@ -108,4 +119,33 @@ def checkpoint_for(folder: Path, key: str, device: str) -> Checkpoint | None:
         seconds = -1.0
     if not seconds >= 0:
         raise ValueError(f"{VARIABLE}: found {chosen!r}; accepted: seconds between two saves, or off")
-    return Checkpoint(folder / f"{key}.npz", seconds=seconds, device=device)
+    clean(folder)
+    return Checkpoint(folder / f"{_code()}-{key}.npz", seconds=seconds, device=device)
+
+
+def clean(folder: Path) -> None:
+    """Delete checkpoints that nobody takes up any more, and say how many and how large; files of other names stay."""
+    now, count, size = time.time(), 0, 0
+    with suppress(OSError):
+        for path in folder.iterdir():
+            found = NAME.fullmatch(path.name)
+            if found is None:
+                continue
+            days = OWN_DAYS if found["code"] == _code() else OTHER_DAYS
+            with suppress(OSError):
+                status = path.stat()
+                if now - status.st_mtime > days * DAY:
+                    path.unlink()
+                    count, size = count + 1, size + status.st_size
+    if count:
+        warnings.warn(
+            f"deleted {count} file{'s' if count > 1 else ''} ({size / 1e6:.1f} MB) that interrupted runs had left in {folder}: of "
+            f"another version of the code, or untouched for {OWN_DAYS} days",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _code() -> str:
+    """Short name of this version of the code."""
+    return source_digest()[:12]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from derivations.claim import Claim, Relation, Status
 from derivations.interval import IntervalProblem
 from derivations.statement import Statement
+from numerics.compile import CompiledSystem
 from numerics.tolerances import CRITICAL_GRADIENT
 from workbench.analysis import Analysis
 from workbench.errors import NotThere
@@ -22,6 +23,7 @@ from workbench.results import EmbeddingCheck, Inertia
 from workbench.study import TwoLayerModel
 from workbench.teacher_claims import teacher_claims
 from workbench.verify import Verification, check_derivatives, check_integrators
+from workbench.wide_claims import found_points, wide_claims
 
 __all__ = ["VERIFY_WEIGHT", "claim_of", "landscape_claims", "verify"]
 
@@ -54,6 +56,7 @@ def verify(analysis: Analysis, landscape: Landscape | NotThere) -> Verification:
             check = check_population if is_population(analysis.problem) else check_derivatives
             claims += [replace(c, name=name) for c in check(system, seed=seed)]
             claims += [] if is_population(analysis.problem) else teacher_claims(system)
+            claims += _embedded_points(system, landscape, seed)
         if analysis.dtype == "float64":
             update(0.8, "order of the integrators")
             claims += check_integrators(analysis.compile(widths[0]), seed=seed)
@@ -66,6 +69,18 @@ def verify(analysis: Analysis, landscape: Landscape | NotThere) -> Verification:
         if isinstance(analysis.problem, IntervalProblem):
             claims += level_claims(analysis.problem, landscape.points)
     return Verification(tuple(claims), study.name if study is not None else "problem", analysis)
+
+
+def _embedded_points(system: CompiledSystem, landscape: Landscape | NotThere, seed: int) -> list[Claim]:
+    """Return the claims about wide and deep images of a critical point of this width; none where the width has no such point."""
+    listed = landscape if isinstance(landscape, Landscape) else None
+    if is_population(system.problem) or (listed is None and system.problem.kind != "deep"):
+        return []
+    points = found_points(system, listed, seed)
+    if not points and listed is not None:
+        return []
+    width = "" if listed is None else f", width {system.sizes['m']}"
+    return [replace(c, name=c.name + width) for c in wide_claims(system, points, seed)]
 
 
 def claim_of(statement: Statement) -> Claim:

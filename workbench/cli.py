@@ -6,28 +6,28 @@ inside the commands, so that ``--help`` answers at once.  Errors pass: `workbenc
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from workbench import options, tables
+from workbench import cli_landscape, options, tables
 from workbench.cli_options import (
     BatchSize,
     Device,
     Digits,
     Dtype,
     Events,
+    Exhaust,
     Figure,
     Frozen,
     Index,
     Json,
     LabelNoise,
+    Memory,
     Method,
-    Name,
+    NoPdf,
+    Output,
     Phase,
     Plot,
     Seed,
@@ -37,24 +37,18 @@ from workbench.cli_options import (
     Study,
     Temperature,
     Through,
+    TorchCompile,
     Verbose,
     checked,
 )
+from workbench.cli_session import analysis_of, points_of
+from workbench.cli_theorem import theorem
 from workbench.errors import NotThere
-from workbench.output import draw, show, write, write_json
-from workbench.progress import progress_for
-
-if TYPE_CHECKING:
-    from workbench.analysis import Analysis
+from workbench.output import draw, print_tables, show, write_json
 
 __all__ = ["app"]
 
-LIBRARY = (
-    "the library of results is not in this version; 'verify STUDY' checks the claims that apply to a study"
-)
-
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-theorem = typer.Typer(rich_markup_mode=None, help="The library of results: not in this version.")
 app.add_typer(theorem, name="theorem")
 
 
@@ -112,7 +106,7 @@ def derive(
     from workbench.derive import with_notes
 
     found, absent = {}, {}
-    with _analysis(study, device, dtype, seed) as analysis:
+    with analysis_of(study, device, dtype, seed) as analysis:
         for what in equations or options.EQUATIONS:
             try:
                 found[what] = analysis.derive(what)
@@ -142,13 +136,15 @@ def evaluate(
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
+    memory: Memory = None,
+    torch_compile: TorchCompile = False,
     verbose: Verbose = False,
 ) -> None:
     """Value, gradient, Hessian spectrum and inertia, outputs at given points."""
-    with _analysis(study, device, dtype, seed) as analysis:
-        content = analysis.evaluate(_points(analysis, at)).to_dict()
+    with analysis_of(study, device, dtype, seed, memory=memory, torch_compile=torch_compile) as analysis:
+        content = analysis.evaluate(points_of(analysis, at)).to_dict()
     if not write_json(json_file, content):
-        _print(tables.evaluation_table(content))
+        print_tables([tables.evaluation_table(content)])
 
 
 @app.command()
@@ -171,6 +167,8 @@ def flow(
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
+    memory: Memory = None,
+    torch_compile: TorchCompile = False,
     verbose: Verbose = False,
 ) -> None:
     """Integrate the derived gradient flow, or descend, from one or many starts."""
@@ -179,16 +177,18 @@ def flow(
     if (plot == "phase") != (phase is not None):
         raise ValueError("--plot phase and --phase X,Y: found one of them; accepted: both or none")
     settings = FlowSettings(tuple(event or ()), step_size, batch_size, label_noise, temperature)
-    with _analysis(study, device, dtype, seed) as analysis:
+    with analysis_of(study, device, dtype, seed, memory=memory, torch_compile=torch_compile) as analysis:
         if settings.descends and analysis.study is not None:
             settings = replace(settings, seed=analysis.study.landscape.seed)
         chosen = () if settings == FlowSettings() else (settings,)
-        result = analysis.flow(_points(analysis, start), until, points, *chosen)
+        result = analysis.flow(points_of(analysis, start), until, points, *chosen)
         content = result.to_dict()
         pair = None if phase is None else options.phase_of(phase)
         draw(figure, result if plot == "loss" else result.view(plot, pair))
+    for note in content.get("notes", ()):
+        _note(note)
     if not write_json(json_file, content):
-        _print(tables.flow_table(content))
+        print_tables([tables.flow_table(content)])
 
 
 @app.command()
@@ -202,10 +202,13 @@ def critical(
     frozen: Frozen = None,
     digits: Digits = None,
     method: Method = "auto",
+    exhaust: Exhaust = None,
     starts: Starts = None,
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
+    memory: Memory = None,
+    torch_compile: TorchCompile = False,
     verbose: Verbose = False,
 ) -> None:
     """All critical points found for the study's width.
@@ -216,8 +219,11 @@ def critical(
         raise ValueError(
             "--slice and --through: found without --figure; accepted: with it, they say what it shows"
         )
-    with _analysis(study, device, dtype, seed, starts) as analysis:
-        chosen: Any = {name: u for name, u in (("index", index), ("digits", digits)) if u is not None}
+    with analysis_of(
+        study, device, dtype, seed, starts, memory=memory, torch_compile=torch_compile
+    ) as analysis:
+        given = {"index": index, "digits": digits, "exhaust": exhaust}
+        chosen: Any = {name: u for name, u in given.items() if u is not None}
         if frozen is not None:
             from workbench.theta import read_frozen
 
@@ -230,37 +236,11 @@ def critical(
                 result.view(options.phase_of(plane) if plane else None, options.names_of(through or "")),
             )
     if not write_json(json_file, content):
-        _print(*tables.landscape_tables(content, edges=False))
+        print_tables(tables.landscape_tables(content, edges=False))
 
 
-@app.command()
-def landscape(
-    study: Study,
-    json_file: Json = None,
-    graph: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            callback=checked(options.check_output, options.GRAPHS),
-            help="Write the graph: .graphml, .dot, .json (Cytoscape), .tikz or .tex.",
-        ),
-    ] = None,
-    figure: Figure = None,
-    starts: Starts = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float64",
-    seed: Seed = None,
-    verbose: Verbose = False,
-) -> None:
-    """Critical points of all widths, embeddings and descents."""
-    with _analysis(study, device, dtype, seed, starts) as analysis:
-        result = analysis.landscape()
-        content = result.to_dict()
-        if graph is not None:
-            result.write_graph(graph)
-        draw(figure, result)
-    if not write_json(json_file, content):
-        _print(*tables.landscape_tables(content, edges=True))
+app.command()(cli_landscape.landscape)
+app.command()(cli_landscape.training)
 
 
 @app.command()
@@ -271,14 +251,18 @@ def verify(
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
+    memory: Memory = None,
+    torch_compile: TorchCompile = False,
     verbose: Verbose = False,
 ) -> None:
     """Check derivations and claims by numbers; status 1 if one is refuted."""
-    with _analysis(study, device, dtype, seed, starts) as analysis:
+    with analysis_of(
+        study, device, dtype, seed, starts, memory=memory, torch_compile=torch_compile
+    ) as analysis:
         result = analysis.verify()
         content = result.to_dict()
     if not write_json(json_file, content):
-        _print(tables.claims_table(content))
+        print_tables([tables.claims_table(content)])
     if result.refuted:
         raise typer.Exit(1)
 
@@ -286,21 +270,20 @@ def verify(
 @app.command()
 def report(
     study: Study,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output", "-o", metavar="DIR", callback=checked(options.check_directory), help="Directory."
-        ),
-    ],
-    no_pdf: Annotated[bool, typer.Option("--no-pdf", help="Write the LaTeX source only.")] = False,
+    output: Output,
+    no_pdf: NoPdf = False,
     starts: Starts = None,
     device: Device = "cpu",
     dtype: Dtype = "float64",
     seed: Seed = None,
+    memory: Memory = None,
+    torch_compile: TorchCompile = False,
     verbose: Verbose = False,
 ) -> None:
     """LaTeX source, figures, JSON, and a PDF; status 1 if a claim is refuted."""
-    with _analysis(study, device, dtype, seed, starts) as analysis:
+    with analysis_of(
+        study, device, dtype, seed, starts, memory=memory, torch_compile=torch_compile
+    ) as analysis:
         files = analysis.report(output, pdf=not no_pdf)
     for path in [files.tex, files.json, *files.figures, files.pdf]:
         if path is not None:
@@ -309,80 +292,6 @@ def report(
         _note(files.message)
     if files.refuted:
         raise typer.Exit(1)
-
-
-@theorem.callback(invoke_without_command=True)
-def _theorem(context: typer.Context) -> None:
-    _needs_command(context)
-
-
-@theorem.command("list")
-def theorem_list(verbose: Verbose = False) -> None:
-    """List the results of the library."""
-    raise NotThere(LIBRARY)
-
-
-@theorem.command("show")
-def theorem_show(name: Name, verbose: Verbose = False) -> None:
-    """Show a result: statement, assumptions, source."""
-    raise NotThere(LIBRARY)
-
-
-@theorem.command("check")
-def theorem_check(
-    name: Name,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the instance; repeatable."),
-    ] = None,
-    json_file: Json = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float64",
-    seed: Seed = None,
-    verbose: Verbose = False,
-) -> None:
-    """Check a result on an instance, by numbers."""
-    raise NotThere(LIBRARY)
-
-
-@contextmanager
-def _analysis(
-    study: str, device: str, dtype: str, seed: int | None, starts: int | None = None
-) -> Iterator[Analysis]:
-    """Give the analysis of a study file; what computes inside cannot print to standard output."""
-    from workbench.study import load
-
-    loaded = load(study).with_overrides(seed=seed, starts=starts)  # refused before the slow imports
-    from workbench.analysis import Analysis
-    from workbench.store import open_store
-
-    with redirect_stdout(sys.stderr), progress_for() as progress:
-        yield Analysis(loaded, device=device, dtype=dtype, seed=seed, progress=progress, store=open_store())
-
-
-def _points(analysis: Analysis, source: str) -> list[dict[str, Any]]:
-    """Read parameter points and check them against the blocks of the model."""
-    from workbench.theta import read_theta
-
-    return read_theta(source, {name: shape for name, shape, _ in analysis.compile().layout})
-
-
-def _print(*shown: tables.Table) -> None:
-    """Print tables; into a pipe or a file without the limit of a screen's width."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    with console.capture() as captured:  # on a broken pipe Rich itself would end the process with status 1
-        for table in shown:
-            drawn = Table(box=None, pad_edge=False)
-            for head in table.heads:
-                drawn.add_column(Text(head, style="bold"), overflow="fold")
-            for row in table.rows:
-                drawn.add_row(*map(Text, row))
-            console.print(Text(table.title), drawn, *map(Text, table.notes), sep="\n")
-    show("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _note(message: str) -> None:

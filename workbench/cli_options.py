@@ -12,17 +12,22 @@ from workbench.errors import Refusal
 
 __all__ = [
     "BatchSize",
+    "Cluster",
     "Device",
     "Digits",
     "Dtype",
     "Events",
+    "Exhaust",
     "Figure",
     "Frozen",
     "Index",
     "Json",
     "LabelNoise",
+    "Memory",
     "Method",
     "Name",
+    "NoPdf",
+    "Output",
     "Phase",
     "Plot",
     "Seed",
@@ -32,7 +37,9 @@ __all__ = [
     "Study",
     "Temperature",
     "Through",
+    "TorchCompile",
     "Verbose",
+    "Workers",
     "checked",
 ]
 
@@ -73,12 +80,34 @@ Seed = Annotated[
     int | None,
     typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed, instead of the study's.", show_default=False),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        callback=checked(options.check_memory),
+        help="Bytes that arrays on the way may hold at once, 65536 or 512MiB.",
+        show_default=False,
+    ),
+]
+TorchCompile = Annotated[
+    bool,
+    typer.Option(
+        "--torch-compile", help="Run compiled functions through torch.compile: for very many evaluations."
+    ),
+]
 Starts = Annotated[
     int | None,
     typer.Option(
         metavar="N", min=1, max=10**6, help="Starts per width, instead of the study's.", show_default=False
     ),
 ]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", metavar="DIR", callback=checked(options.check_directory), help="Directory."
+    ),
+]
+NoPdf = Annotated[bool, typer.Option("--no-pdf", help="Write the LaTeX source only.")]
 Json = Annotated[
     str | None,
     typer.Option(
@@ -139,6 +168,16 @@ Method = Annotated[
         help="exact (algebra, all points), numeric (search), or auto: exact where it applies and finishes.",
     ),
 ]
+Exhaust = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        max=10**6,
+        help="Time for a search of the whole box of parameters that can prove the list complete (with weight decay); 0 for none.",
+        show_default=False,
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", callback=_verbose, is_eager=True, help="Show the traceback of an error."),
@@ -180,5 +219,17 @@ Phase = Annotated[
         metavar="X,Y",
         callback=checked(options.check_phase),
         help="Coordinates of the phase portrait: a1,w1 or w[1,2],w[2,2].",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, max=512, help="Search random starts in N processes (Dask)."
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", metavar="ADDRESS", help="Search random starts on a Dask cluster, tcp://HOST:8786."
     ),
 ]

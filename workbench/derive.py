@@ -17,15 +17,14 @@ from derivations.activation_table import ActivationTable, activation_table
 from derivations.claim import Status
 from derivations.conservation import conservation_derivation
 from derivations.derivation import Derivation
-from derivations.embedding import embedding_statements
+from derivations.embeddings import embeddings
 from derivations.errors import AssumptionError
 from derivations.identities import identity_statements
 from derivations.interval import INTERVAL_WHATS, IntervalProblem
 from derivations.kkt import kkt
-from derivations.null_embedding import null_statement
 from derivations.population import POPULATION_WHATS, GaussianProblem
 from derivations.problem import Problem
-from derivations.splitting_law import splitting_law
+from derivations.recovery_statements import recovery_statements
 from derivations.statement import Statement
 from derivations.symmetry import symmetry_derivation
 from derivations.wide_network import derive_kernels
@@ -102,16 +101,16 @@ def _heading(statement: Statement) -> str:
 
 
 def _embedding(problem: Problem) -> list[Statement]:
-    if problem.kind != "two_layer":
-        raise NotThere(
-            f"embeddings of {problem.kind} networks are not there yet; they need kind = 'two_layer'"
-        )
     if problem.weight_decay != 0:
         raise NotThere(
             f"with weight decay {problem.weight_decay} neither splitting nor adding a null neuron keeps critical points;"
             " set weight_decay = '0'"
         )
-    return [*embedding_statements(problem), null_statement(problem), splitting_law(problem)]
+    if problem.freeze and problem.kind == "deep":
+        raise NotThere(
+            f"embeddings of deep networks are stated for trained blocks; {', '.join(problem.freeze)} are frozen: leave freeze empty"
+        )
+    return embeddings(problem)
 
 
 #: Constrained problems by the name of their conditions.
@@ -137,7 +136,7 @@ def _kkt(problem: Problem, what: str) -> Derivation:
 _TOPICS: Mapping[str, tuple[str, Callable[[Problem], list[Statement]]]] = {
     "symmetries": ("Symmetries", symmetry_derivation),
     "conservation": ("Conserved quantities", conservation_derivation),
-    "embedding": ("Embeddings into a wider network", _embedding),
+    "embedding": ("Embeddings into wider and deeper networks", _embedding),
 }
 
 
@@ -202,6 +201,10 @@ def _derived(
             title, function = _TOPICS[what]
             return Statements(what, title, tuple(for_population(function(problem.problem))) or (_OPEN,))
         return _population(problem, what)
+    if what == "global-minima":
+        return Statements(
+            what, "Global minima of a teacher-student problem", tuple(recovery_statements(problem))
+        )
     if what in _CONSTRAINED:
         if what == "kkt-neuron":
             _check_network(problem, what)

@@ -6,21 +6,26 @@ copies; ``m2.3`` is the third of width 2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from derivations.sample_symmetries import SampleSymmetry
 from numerics.compile import CompiledSystem
 from numerics.manifold import LocalSet, local_set
 from numerics.spectrum import Inertia, Spectrum
+from workbench.barriers import Bridge
+from workbench.catalogue import Catalogue, Key
 from workbench.classification import classified, is_lower_bound
 from workbench.connections import Descent
+from workbench.descent_records import Barrier, channel, descent_edge
 from workbench.embedding_checks import EmbeddedPoint
+from workbench.incidences import Manifolds, embedding_status, symmetry_edges
 from workbench.network import SAME_NEURON, Architecture
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch, Zeros
-from workbench.search import Catalogue, Key
 
 __all__ = ["Embedding", "Exploration", "Findings", "Node", "records"]
 
@@ -62,6 +67,8 @@ class Exploration:
     channels: tuple[Channel, ...]
     checks: tuple[EmbeddingCheck, ...]
     searches: tuple[WidthSearch, ...]
+    strata: tuple[dict[str, Any], ...] = ()
+    barriers: tuple[Barrier, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class Findings:
     embeddings: list[Embedding]
     descents: list[tuple[Key, Key | None, Descent]]
     searches: tuple[WidthSearch, ...]
+    symmetries: tuple[SampleSymmetry, ...] = ()
+    bridges: tuple[Bridge, ...] = ()
 
 
 def records(found: Findings, system_of: Callable[[int], CompiledSystem]) -> Exploration:
@@ -83,22 +92,46 @@ def records(found: Findings, system_of: Callable[[int], CompiledSystem]) -> Expl
     lowest: dict[int, float] = {}
     for key, node in found.nodes.items():
         lowest[key.width] = min(lowest.get(key.width, node.value), node.value)
-    points = [
-        _point(found, found.nodes[key], names, lowest[key.width], system_of)
-        for key in sorted(names, key=lambda k: _order(names[k]))
-    ]
+    ordered = sorted(names, key=lambda k: _order(names[k]))
+    points = [_point(found, found.nodes[key], names, lowest[key.width], system_of) for key in ordered]
+    manifolds = Manifolds(found.catalogue, found.shape, system_of, names) if found.merges else None
+    if manifolds is not None:
+        points = [replace(p, manifold=manifolds.record(k)) for p, k in zip(points, ordered, strict=True)]
     checks = [_check(found, embedding, names) for embedding in found.embeddings]
-    edges = [_embedding_edge(check) for check in checks]
+    edges = [_embedding_edge(check, system_of(1).problem) for check in checks]
     channels: list[Channel] = []
     for source, goal, descent in found.descents:
         if goal is None:
-            channels.append(_channel(source, names[source], descent, len(channels) + 1))
+            channels.append(channel(source.width, names[source], descent, len(channels) + 1))
         else:
-            drop = found.nodes[source].value - descent.value
-            edges.append(_descent_edge(names[source], names[goal], drop, descent))
+            before = found.nodes[source].value
+            edges.append(descent_edge(names[source], names[goal], before, descent.value, descent))
+    edges += symmetry_edges(found.catalogue, names, found.symmetries)
+    if manifolds is not None:
+        edges += manifolds.contains()
     edges.sort(key=_edge_order)
     checks.sort(key=lambda c: (_order(c.source), _order(c.target), c.neuron or 0))
-    return Exploration(tuple(points), tuple(edges), tuple(channels), tuple(checks), found.searches)
+    searches = tuple(
+        replace(search, hits=tuple(names[u] if isinstance(u, Key) else u for u in search.hits))
+        for search in found.searches
+    )
+    strata = () if manifolds is None else tuple(manifolds.enumeration([s.width for s in found.searches]))
+    barriers = tuple(_barrier(bridge, names) for bridge in found.bridges)
+    return Exploration(
+        tuple(points), tuple(edges), tuple(channels), tuple(checks), searches, strata, barriers
+    )
+
+
+def _barrier(bridge: Bridge, names: dict[Key, str]) -> Barrier:
+    return Barrier(
+        bridge.first.width,
+        names[bridge.first],
+        names[bridge.second],
+        bridge.highest,
+        bridge.length,
+        bridge.residual,
+        tuple(dict.fromkeys(names[key] for key in bridge.tops)),
+    )
 
 
 def _names(nodes: dict[Key, Node]) -> dict[Key, str]:
@@ -124,8 +157,9 @@ def _order(name: str) -> tuple[int, int]:
 
 
 def _edge_order(edge: Edge) -> tuple[Any, ...]:
+    direction = edge.details.get("direction") or 0
     rank = (
-        edge.details.get("direction") or 0,
+        math.inf if isinstance(direction, str) else direction,  # drawn directions after the eigenvectors
         -(edge.details.get("sign") or 0),
         edge.details.get("neuron") or 0,
     )
@@ -141,7 +175,7 @@ def _point(
 ) -> CriticalPoint:
     key, inertia, shape = node.key, node.spectrum.inertia, found.shape
     origin = names.get(Key(key.origin, key.serial, (1,) * key.origin.width, 0))
-    zeros, local = _zeros(node, system_of)
+    zeros, local = _zeros(found, node, system_of)
     cells: Mapping[Inertia, int] = found.catalogue.cells.get(key, {})
     sources = dict.fromkeys(names[e.source] for e in found.embeddings if e.target == key)
     above = node.value > lowest + 1e-9 * (1 + abs(lowest))
@@ -179,12 +213,12 @@ def _point(
     return classified(point, zeros, local)
 
 
-def _zeros(node: Node, system_of: Callable[[int], CompiledSystem]) -> tuple[Zeros, LocalSet]:
+def _zeros(found: Findings, node: Node, system_of: Callable[[int], CompiledSystem]) -> tuple[Zeros, LocalSet]:
     """Explain the zero eigenvalues: the stratum's dimension as far as measurement confirms it, then what was measured beyond."""
     count = node.spectrum.inertia.zero
     if node.key.width == 0 or count == 0:
         return Zeros(unexplained=count), LocalSet(count, 0, "flat" if count == 0 else None)
-    local = local_set(system_of(node.key.width), node.theta)
+    local = local_set(system_of(node.key.width), node.theta, scale=found.catalogue.scale(node.key.width))
     embedding = min(node.dimension, local.dimension)
     return Zeros(0, embedding, local.dimension - embedding, count - local.dimension), local
 
@@ -237,40 +271,13 @@ def _check(found: Findings, embedding: Embedding, names: dict[Key, str]) -> Embe
     )
 
 
-def _embedding_edge(check: EmbeddingCheck) -> Edge:
+def _embedding_edge(check: EmbeddingCheck, problem: Any) -> Edge:
     details = {
         "neuron": check.neuron,
         "alpha": check.alpha,
         "inertia_before": check.inertia_before.to_dict(),
         "inertia_after": check.inertia_after.to_dict(),
         "holds": check.holds,
+        "status": str(embedding_status(problem, check.kind, check.holds)),
     }
     return Edge(check.source, check.target, check.kind, details)
-
-
-def _descent_edge(source: str, target: str, drop: float, descent: Descent) -> Edge:
-    start = descent.departure
-    details = {
-        "direction": start.direction,
-        "sign": start.sign,
-        "eigenvalue": start.eigenvalue,
-        "loss_drop": drop,
-        "time": descent.time,
-        "distance": descent.distance,
-    }
-    return Edge(source, target, "descent", details)
-
-
-def _channel(source: Key, name: str, descent: Descent, serial: int) -> Channel:
-    start = descent.departure
-    return Channel(
-        id=f"inf.m{source.width}.{serial}",
-        source=name,
-        width=source.width,
-        direction=start.direction,
-        sign=start.sign,
-        reason="infinity" if descent.outcome == "infinity" else "unresolved",
-        value=descent.value,
-        norm=float(descent.theta.norm()),
-        time=descent.time,
-    )

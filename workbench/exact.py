@@ -85,7 +85,7 @@ class ExactAnswer:
         if self.morse is not None:
             method += f"; the signs (-1)^index of all points sum to {self.morse}"
             if self.morse != 1:
-                status = Status.REFUTED
+                status = Status.UNDECIDED
                 method += ", and those of a complete list to 1: a point is missing"
             else:
                 method += ", as they must"

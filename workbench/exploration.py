@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from numerics.compile import CompiledSystem
+from numerics.critical import polish
 from numerics.splitting_law import curvature
-from workbench.connections import Departure, Descent, departures, descend
+from workbench.alignment import copies_near
+from workbench.barriers import FOUND_BY, Bridge, bridges, due
+from workbench.catalogue import Catalogue, Key, spectrum_of
+from workbench.connections import MOST_DRAWN, PER_DIMENSION, Departure, Descent, departures, descend, sampled
+from workbench.descent_records import gathered
 from workbench.embedding_checks import EmbeddedPoint, embed_null, embed_split
 from workbench.entries import Embedding, Exploration, Findings, Node, records
 from workbench.network import SAME_NEURON, Architecture
 from workbench.progress import Progress, Silent
-from workbench.search import Catalogue, Key, Remember, anew, search_width, spectrum_of
+from workbench.search import Remember, Supplement, anew, search_width
 
 __all__ = ["Exploration", "Settings", "explore"]
 
@@ -59,12 +64,16 @@ class _Explorer:
     merges: bool
     progress: Progress
     remember: Remember
+    supplement: Supplement | None = None
     nodes: dict[Key, Node] = field(default_factory=dict)
     embeddings: list[Embedding] = field(default_factory=list)
     descents: list[tuple[Key, Key | None, Descent]] = field(default_factory=list)
+    bridges: list[Bridge] = field(default_factory=list)
+    bridged: set[tuple[Key, Key]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.shape, self.system_of, merges=self.merges)
+        self.draw = torch.Generator().manual_seed(self.settings.seed)
 
     def run(self) -> Exploration:
         searches, share = [], 0.25 if self.settings.connect else 1.0
@@ -76,15 +85,18 @@ class _Explorer:
                 searches.append(
                     search_width(self.catalogue, width, count, seed, update, self.remember, index)
                 )
+        self._supplemented()
         for key in list(self.catalogue.found):
             self._node(key, "search")
-        for key in self.catalogue.irreducible():
-            self._node(key, key.origin.found_by)
+        self._enter_irreducible()
         if self.settings.connect:
             for turn in range(MOST_TURNS):
                 self._embed()
-                if not self._descend((1 - share) * (0.8 if turn == 0 else 0.2 * 0.5**turn)):
+                new = self._descend((1 - share) * (0.8 if turn == 0 else 0.2 * 0.5**turn))
+                if not new and not self._bridge((1 - share) * 0.01):
                     break
+                self._supplemented()
+                self._enter_irreducible()
         return records(
             Findings(
                 self.shape,
@@ -94,9 +106,27 @@ class _Explorer:
                 self.embeddings,
                 self.descents,
                 tuple(searches),
+                tuple(getattr(self.supplement, "symmetries", ())),
+                tuple(self.bridges),
             ),
             self.system_of,
         )
+
+    def _supplemented(self) -> None:
+        """Enter what follows from the points found, or is found beside them, at every width that has some."""
+        if self.supplement is None:
+            return
+        for width in sorted({*self.settings.widths, *(p.width for p in self.catalogue.points)} - {0}):
+            system = self.system_of(width)
+            known = [
+                self.catalogue.flat(system, p.network) for p in self.catalogue.points if p.width == width
+            ]
+            for theta, found_by in self.supplement(system, width, known):
+                self.catalogue.place(polish(system, theta, steps=12)[0], width, found_by)
+
+    def _enter_irreducible(self) -> None:
+        for key in self.catalogue.irreducible():
+            self._node(key, key.origin.found_by)
 
     # -- nodes ----------------------------------------------------------------------------------------------------
 
@@ -166,48 +196,44 @@ class _Explorer:
         if not self.merges:
             return
         done = {(source, target, neuron) for source, target, _, neuron, _, _ in self.embeddings}
-        widths = (
-            [0, *self.settings.widths]
-            if any(k.width == 0 for k in self.nodes)
-            else list(self.settings.widths)
-        )
-        for narrow, wide in pairwise(widths):
-            for key in [k for k in self.nodes if k.width == narrow]:
+        for wide in self.settings.widths:
+            # A point of a width that is not listed, found inside a wider network, is embedded like the others.
+            below = max((width for width in self.settings.widths if width < wide), default=0)
+            for key in [k for k in self.nodes if below <= k.width < wide]:
                 self._embed_one(key, wide, done)
 
     def _embed_one(self, key: Key, wide: int, done: set[tuple[Key, Key, int | None]]) -> None:
-        # Widths may leave a gap; the neuron is then split (or null neurons added) once for every missing neuron.
         gap, theta = wide - key.width, self.nodes[key].theta
-        position = 0
-        for group, count in enumerate(key.copies):
-            copies = tuple(c + gap if j == group else c for j, c in enumerate(key.copies))
-            target = Key(key.origin, key.serial, copies, key.dead)
-            if (key, target, position) not in done:
-                self._node(target, "embedding")
-                if gap == 1:
-                    narrow, system = self.system_of(key.width), self.system_of(wide)
-                    point = embed_split(narrow, system, theta, position, 0.5)
-                    self.embeddings.append(Embedding(key, target, "splitting", position, 0.5, point))
+        for more, silent in self._ways(len(key.copies), gap):
+            copies = tuple(c + extra for c, extra in zip(key.copies, more, strict=True))
+            target = Key(key.origin, key.serial, copies, key.dead + silent)
+            grown = [group for group, extra in enumerate(more) if extra]
+            # The first copy of the neuron that is split; None where there are several, or none.
+            neuron = sum(key.copies[: grown[0]]) if len(grown) == 1 else None
+            if (key, target, neuron) in done:
+                continue
+            if key.dead and self.null_bias is None:
+                self.catalogue.silent.setdefault(target, self.catalogue.silent[key])
+            self._node(target, "embedding")
+            kind, alpha = ("splitting", 1 / (gap + 1)) if grown else ("null", self.null_bias or 0.0)
+            point = self._plain(target)
+            if gap == 1 and key.width:
+                narrow, system = self.system_of(key.width), self.system_of(wide)
+                if neuron is not None:
+                    point = embed_split(narrow, system, theta, neuron, alpha)
                 else:
-                    self.embeddings.append(
-                        Embedding(key, target, "splitting", position, 1 / (gap + 1), self._plain(target))
-                    )
-            position += count
-        if self.null_bias is not None:
-            target = Key(key.origin, key.serial, key.copies, key.dead + gap)
-            if (key, target, None) not in done:
-                self._node(target, "embedding")
-                if gap == 1 and key.width:
-                    point = embed_null(
-                        self.system_of(key.width),
-                        self.system_of(wide),
-                        theta,
-                        self.null_bias,
-                        self.shape.sigma(self.null_bias),
-                    )
-                else:
-                    point = self._plain(target)
-                self.embeddings.append(Embedding(key, target, "null", None, self.null_bias, point))
+                    point = embed_null(narrow, system, theta, alpha, self.shape.sigma(alpha))
+            self.embeddings.append(Embedding(key, target, kind, neuron, alpha, point))
+
+    def _ways(self, groups: int, gap: int) -> list[tuple[tuple[int, ...], int]]:
+        """Return the ways to add neurons: further copies of each neuron, and null neurons where there are admissible ones."""
+        every = product(range(gap + 1), repeat=groups)
+        ways = [(more, gap - sum(more)) for more in every if sum(more) <= gap]
+        return [
+            way
+            for way in sorted(ways, key=lambda way: (way[1], [-n for n in way[0]]))
+            if not way[1] or self.null_bias is not None
+        ]
 
     def _plain(self, target: Key) -> EmbeddedPoint:
         """Return the check of an embedding over several widths, or from width 0: only the wide point is measured."""
@@ -226,29 +252,61 @@ class _Explorer:
         for width in self.settings.widths:
             due = [node for key, node in self.nodes.items() if key.width == width and not node.left]
             starts: list[Departure] = []
+            spaces = [node.spectrum.inertia.negative for node in due]
+            few = PER_DIMENSION * sum(count for count in spaces if count > 1) <= MOST_DRAWN
             for position, node in enumerate(due):
                 node.left = True
                 starts += departures(position, node.theta, node.spectrum)
+                starts += sampled(position, node.theta, node.spectrum, self.draw) if few else []
             followed, mirrors = self._mirrored(due, starts, width)
             if not starts:
                 continue
             title = f"following {len(followed)} descents of width {width}"
             with self.progress.stage(title, weight * width / sum(self.settings.widths)) as update:
                 descents = descend(self.system_of(width), followed, update, self.remember)
-            for start, (position, symmetry) in zip(starts, mirrors, strict=True):
-                self._arrive(
-                    due[start.node].key, replace(self._image(descents[position], symmetry), departure=start)
-                )
+            self.descents += gathered(
+                [
+                    self._arrive(
+                        due[start.node].key,
+                        replace(self._image(descents[position], symmetry), departure=start),
+                    )
+                    for start, (position, symmetry) in zip(starts, mirrors, strict=True)
+                ]
+            )
         return len(self.nodes) > before
 
-    def _arrive(self, source: Key, descent: Descent) -> None:
+    def _arrive(self, source: Key, descent: Descent) -> tuple[Key, Key | None, Descent]:
         target = None
         if descent.outcome == "arrived":
             target = self.catalogue.place(descent.theta, source.width, "descent")
             if target is not None:
                 self._node(target, "descent")
                 self._node(Key(target.origin, target.serial, (1,) * target.origin.width, 0), "descent")
-        self.descents.append((source, target, descent))
+        if target is not None and target.trivial and target.width:
+            system = self.system_of(source.width)
+            there = self.catalogue.network(system, self.nodes[target].theta)
+            here = self.catalogue.network(system, descent.stopped)
+            descent = replace(descent, away=copies_near(there, here, self.shape)[0].distance)
+        return source, target, descent
+
+    def _bridge(self, weight: float) -> bool:
+        """Relax strings between minima that none joins yet; return whether anything new was entered."""
+        before = len(self.nodes)
+        for width in self.settings.widths:
+            minima = [
+                (key, node.theta, node.value)
+                for key, node in self.nodes.items()
+                if key.width == width and key.trivial and node.spectrum.inertia.positive == len(node.theta)
+            ]
+            if not due(minima, self.bridged):
+                continue
+            with self.progress.stage(f"relaxing strings between minima of width {width}", weight) as update:
+                new = bridges(self.catalogue, width, minima, self.bridged, update, self.remember)
+            self.bridges += new
+            for key in (key for bridge in new for key in bridge.tops):
+                self._node(key, FOUND_BY)
+        self._enter_irreducible()
+        return len(self.nodes) > before
 
     def _mirrored(
         self, due: list[Node], starts: list[Departure], width: int
@@ -284,8 +342,11 @@ class _Explorer:
         if symmetry is None:
             return descent
         system = self.system_of(len(symmetry[0]))
-        net = self.catalogue.network(system, descent.theta).moved(symmetry, self.shape)
-        return replace(descent, theta=self.catalogue.flat(system, net))
+        theta, stopped = (
+            self.catalogue.flat(system, self.catalogue.network(system, u).moved(symmetry, self.shape))
+            for u in (descent.theta, descent.stopped)
+        )
+        return replace(descent, theta=theta, stopped=stopped)
 
 
 def explore(
@@ -296,6 +357,7 @@ def explore(
     merges: bool = True,
     progress: Progress | None = None,
     remember: Remember = anew,
+    supplement: Supplement | None = None,
 ) -> Exploration:
     """Explore the landscape of a two-layer network.
 
@@ -313,5 +375,7 @@ def explore(
         Told what is being done.
     remember : callable
         Returns the result of a finished stage, from a store or by computing it; see ``search_width``.
+    supplement : callable, optional
+        Given the system, a width and its irreducible points found so far, further critical points (P,), each with how it was found.
     """
-    return _Explorer(shape, system_of, settings, merges, progress or Silent(), remember).run()
+    return _Explorer(shape, system_of, settings, merges, progress or Silent(), remember, supplement).run()

@@ -66,6 +66,7 @@ def _key(
         "flow": (settings or FlowSettings()).to_dict(),
         "device": analysis.device,
         "dtype": analysis.dtype,
+        **analysis.running.to_dict(),
     }
     try:
         return results_store.make_key(

@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 from numerics.compile import CompiledSystem
-from numerics.critical import find_critical_points, polish, settle, starts, starts_around, trained
+from numerics.critical import confined, find_critical_points, polish, settle, starts, starts_around, trained
 from numerics.saturation import converged, drifts, saturated
 from numerics.spectrum import Inertia, Spectrum, spectrum
+from numerics.unseen import INFINITY, WITHOUT_POINT
 from workbench.at_infinity import escapes
 from workbench.classification import SCALE, Classifier, classified, is_lower_bound
 from workbench.results import CriticalPoint, Escape, WidthSearch, Zeros
-from workbench.search import Remember, anew
+from workbench.search import Remember, Supplement, anew
 
 __all__ = ["Found", "Request", "search_model"]
 
@@ -56,7 +57,7 @@ class Found:
     search: WidthSearch
 
 
-@dataclass
+@dataclass(eq=False)
 class _Entry:
     theta: Tensor
     value: float
@@ -66,6 +67,8 @@ class _Entry:
     elsewhere: Tensor
     point: CriticalPoint | None = None
     found: int = 1
+    found_by: str = "search"
+    id: str = ""
 
     @property
     def flat(self) -> bool:
@@ -87,44 +90,53 @@ class _Search:
     def __post_init__(self) -> None:
         self.classifier = Classifier(self.system, self.elsewhere)
         self.network = self.system.problem.kind in ("two_layer", "deep")
+        self.confined = confined(self.system)
 
-    def enter(self, theta: Tensor) -> int:
-        """Enter converged rows (K, P); return how many were new entries."""
+    def enter(self, theta: Tensor, found_by: str = "search") -> list[Any]:
+        """Enter converged rows (K, P); return for each its entry, ``INFINITY``, or None where it did not converge."""
+        ends: list[Any] = [None] * len(theta)
         if len(theta) == 0:
-            return 0
+            return ends
         theta = settle(self.system, polish(self.system, theta, steps=12)[0])
         fine = converged(self.system, theta)
         self.failed += int((~fine).sum())
-        theta = theta[fine]
-        if len(theta) and self.network:
-            far = saturated(self.system, theta)
-            self.escaped(theta[far])
-            theta = theta[~far]
-        if len(theta) == 0:
-            return 0
+        rows = torch.nonzero(fine).flatten()
+        if len(rows) and self.network and not self.confined:
+            far = saturated(self.system, theta[rows])
+            self.escaped(theta[rows[far]])
+            for row in rows[far].tolist():
+                ends[row] = INFINITY
+            rows = rows[~far]
+        if len(rows) == 0:
+            return ends
+        theta = theta[rows]
         value, gradient, hessian = self.system.value_gradient_hessian(theta)
         outputs = self.system.outputs(theta).reshape(len(theta), -1)
         elsewhere = self.elsewhere.outputs(theta).reshape(len(theta), -1)
-        free, before = trained(self.system), len(self.entries)
+        free = trained(self.system)
         for row, point in enumerate(theta):
             shape = spectrum(hessian[row][free, :][:, free], SCALE)
             norm = float(gradient[row][free].norm())
-            self._place(_Entry(point, float(value[row]), norm, shape, outputs[row], elsewhere[row]))
-        return len(self.entries) - before
+            entry = _Entry(
+                point, float(value[row]), norm, shape, outputs[row], elsewhere[row],
+                found=int(found_by == "search"), found_by=found_by,
+            )  # fmt: skip
+            ends[int(rows[row])] = self._place(entry)
+        return ends
 
     def escaped(self, theta: Tensor) -> None:
         """Count runs to infinity."""
         self.infinite += len(theta)
         self.ways.append(theta)
 
-    def _place(self, entry: _Entry) -> None:
+    def _place(self, entry: _Entry) -> _Entry | str:
         near = [known for known in self.entries if _same_function(known, entry)]
         if not near:
             if entry.spectrum.inertia.zero:
                 zeros, local = self.classifier.zeros(entry.theta, entry.spectrum)
                 if (zeros.unexplained or not self.network) and drifts(self.system, entry.theta):
                     self.escaped(entry.theta[None])
-                    return
+                    return INFINITY
                 entry.point = classified(self._record(entry), zeros, local)
                 near = [
                     known
@@ -136,11 +148,13 @@ class _Search:
                 entry.point = classified(
                     self._record(entry), *self.classifier.zeros(entry.theta, entry.spectrum)
                 )
-        self.converged += 1
+        counted = entry.found
+        self.converged += counted
         if near:
-            near[0].found += 1
-        else:
-            self.entries.append(entry)
+            near[0].found += counted
+            return near[0]
+        self.entries.append(entry)
+        return entry
 
     def _record(self, entry: _Entry) -> CriticalPoint:
         inertia = entry.spectrum.inertia
@@ -172,19 +186,22 @@ class _Search:
             key=lambda e: (round(e.value, 12), e.spectrum.inertia.negative, e.spectrum.inertia.zero)
         )
         lowest = self.entries[0].value if self.entries else 0.0
-        return tuple(self._finished(entry, rank, lowest) for rank, entry in enumerate(self.entries, 1))
+        for rank, entry in enumerate(self.entries, 1):
+            entry.id = f"m{self.width}.{rank}"
+        return tuple(self._finished(entry, lowest) for entry in self.entries)
 
-    def _finished(self, entry: _Entry, rank: int, lowest: float) -> CriticalPoint:
+    def _finished(self, entry: _Entry, lowest: float) -> CriticalPoint:
         point, inertia = entry.point, entry.spectrum.inertia
         assert point is not None  # given when it was entered
         above = entry.value > lowest + SAME_VALUE * (1 + abs(lowest))
         bound = is_lower_bound(self.system.problem, entry.value)
         return replace(
             point,
-            id=f"m{self.width}.{rank}",
+            id=entry.id,
             stratum=_words(point.zeros or Zeros(), inertia),
             copies=(1,) * self.width,
             found=entry.found,
+            found_by=entry.found_by,
             cells=tuple(Counter({inertia: entry.found}).items()),
             global_minimum=True if bound else False if above or inertia.negative else None,
         )
@@ -197,6 +214,7 @@ def search_model(
     request: Request,
     progress: Callable[[float], None] | None = None,
     remember: Remember = anew,
+    supplement: Supplement | None = None,
 ) -> Found:
     """Search from random starts, then around what was found.
 
@@ -210,6 +228,8 @@ def search_model(
         What is searched.  Without values, frozen blocks are 0.
     progress, remember : callable
         As for ``workbench.search.search_width``.
+    supplement : callable, optional
+        Given the system, the width and the isolated points found (K, P), further critical points (P,), each with how it was found.
 
     Raises
     ------
@@ -225,6 +245,7 @@ def search_model(
             index=request.index, progress=progress,
         )  # fmt: skip
         return {
+            "outcome": first.outcome.tolist(),
             "theta": first.theta.tolist(),
             "escaped": first.escaped.tolist(),
             "unconverged": first.unconverged,
@@ -239,7 +260,8 @@ def search_model(
     kept = remember("model search", width, settings, compute)
     search.failed += kept["unconverged"]
     search.escaped(_rows(system, kept["escaped"]))
-    search.enter(_rows(system, kept["theta"]))
+    ends = iter(search.enter(_rows(system, kept["theta"])))
+    hits = [next(ends) if end == 1 else WITHOUT_POINT.get(end) for end in kept["outcome"]]
     total, quiet, size = request.starts, 0, min(ROUND, max(request.starts // 4, 1))
     for turn in range(1, ROUNDS + 1):
         known, seed = search.known(), request.seed + SEEDS * turn
@@ -247,11 +269,10 @@ def search_model(
             break
         if turn % 2:
             near = torch.stack([entry.theta for entry in search.entries])
-            more = find_critical_points(
-                system,
-                starts_around(system, near, size, seed),
-                index=1 if request.index is None else request.index,
-            )
+            theta0 = starts_around(system, near, size, seed)
+            # One start is the zero network: critical in most models, and with weight decay a minimum whose basin others do not meet.
+            theta0[0] = _fixed(system, torch.zeros_like(theta0[:1]), request.frozen)[0]
+            more = find_critical_points(system, theta0, index=1 if request.index is None else request.index)
         elif known is not None:
             theta0 = _fixed(system, starts(system, size, seed), request.frozen)
             more = find_critical_points(system, theta0, known=known, max_steps=100)
@@ -260,12 +281,20 @@ def search_model(
         total += size
         search.failed += more.unconverged
         search.escaped(more.escaped)
-        quiet = 0 if search.enter(more.theta) else quiet + 1
+        before = len(search.entries)
+        search.enter(more.theta)
+        quiet = 0 if len(search.entries) > before else quiet + 1
+    isolated = [entry.theta for entry in search.entries if not entry.spectrum.inertia.zero]
+    if supplement is not None:
+        for theta, found_by in supplement(system, width, isolated):
+            search.enter(theta[None], found_by)
     ways: tuple[Escape, ...] = escapes(system, torch.cat(search.ways), width) if search.ways else ()
     points = search.points()
+    named = tuple(u.id if isinstance(u, _Entry) else u for u in hits)
     seconds = time.perf_counter() - begun
     return Found(
-        points, WidthSearch(width, total, search.converged, search.infinite, search.failed, seconds, ways)
+        points,
+        WidthSearch(width, total, search.converged, search.infinite, search.failed, seconds, ways, named),
     )
 
 

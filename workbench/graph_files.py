@@ -46,6 +46,8 @@ STROKES = {
     "null": 'color="#777777", style="dashed"',
     "lifting": 'color="#777777", style="dotted"',
     "descent": 'color="#117733"',
+    "contains": 'color="#CCBB44", style="dashed"',
+    "symmetry": 'color="#66CCEE", dir="both"',
 }
 #: Names that DOT reads as instructions of its own.
 DOT_WORDS = {"width": "width_m", "label": "label_", "shape": "shape_", "color": "color_", "style": "style_"}
@@ -126,6 +128,7 @@ def tikz(graph: nx.MultiDiGraph) -> str:
     lines += [
         "  splitting/.style={gray}, null/.style={gray, dashed}, lifting/.style={gray, dotted},",
         "  descent/.style={-{Stealth[length=4pt]}, green!45!black},",
+        "  contains/.style={-{Stealth[length=4pt]}, yellow!60!black, dashed}, symmetry/.style={cyan!60!black},",
         "]",
     ]
     for name, content in graph.nodes(data=True):

@@ -29,9 +29,21 @@ import networkx as nx
 from derivations.html_table import html_table
 from workbench.errors import Refusal, unknown_name
 
-__all__ = ["EMBEDDINGS", "QUESTIONS", "Answer", "Merge", "ask", "embedding_order", "leaves", "merges"]
+__all__ = [
+    "EMBEDDINGS",
+    "QUESTIONS",
+    "STRING",
+    "Answer",
+    "Merge",
+    "ask",
+    "embedding_order",
+    "leaves",
+    "merges",
+]
 
 EMBEDDINGS = ("splitting", "null", "lifting")
+#: Begin of the name of a string between two minima, where it stands in the place of a saddle.
+STRING = "string "
 #: Significant digits of a risk, and what risks may differ by, relative to 1 + |R|, and still be one.
 DIGITS, AGREE = 8, 1e-12
 
@@ -74,7 +86,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Merge:
-    """Two or more basins that meet at a saddle: ``parts`` are the leaves on each side, ``value`` the risk of the saddle ``via``."""
+    """Two or more basins that meet: ``parts`` are the leaves on each side, ``value`` the risk of the saddle ``via``, or on a string."""
 
     value: float
     via: str
@@ -138,23 +150,34 @@ def merges(graph: nx.MultiDiGraph, width: int) -> list[Merge]:
     A descent from s to t is a path along which the risk does not rise, so s and t lie in one component of the sublevel set
     :math:`\{R \le R(s)\}`.  Joining all ends of the descents of each saddle, in the order of their risks, gives for every two leaves an
     upper bound of the barrier between them, in the space of parameters up to permutation and sign flips; a lower saddle that
-    was not found, or whose descents were not followed, would lower it.
+    was not found, or whose descents were not followed, would lower it.  A string between two minima joins them as well, at the largest risk
+    on it; ``via`` then names the string.
 
     Source: Becker and Karplus, J. Chem. Phys. 106 (1997) 1495 (disconnectivity graphs); Wales, Energy Landscapes (2003), chapter 5.
     """
     down = _descents(graph)
-    inside = [name for name, content in graph.nodes(data=True) if content["width"] == width]
+    steps = [
+        (content["value"], name, tuple(down.successors(name)), True)
+        for name, content in graph.nodes(data=True)
+        if content["width"] == width
+    ]
+    steps += [
+        (s["value"], f"{STRING}{s['first']} {s['second']}", (s["first"], s["second"]), False)
+        for s in graph.graph.get("strings", ())
+        if s["width"] == width
+    ]
     basin = {name: frozenset([name]) for name in leaves(graph, width)}
     out = []
-    for name in sorted(inside, key=lambda node: (graph.nodes[node]["value"], node)):
-        below = {basin[target] for target in down.successors(name) if target in basin}
+    for value, name, ends, is_point in sorted(steps):
+        below = {basin[target] for target in ends if target in basin}
         if name in basin or not below:
             continue
         whole = frozenset().union(*below)
         if len(below) > 1:
             parts = tuple(sorted(tuple(sorted(part)) for part in below))
-            out.append(Merge(graph.nodes[name]["value"], name, parts))
-        for member in whole | {n for n, part in basin.items() if part in below} | {name}:
+            out.append(Merge(value, name, parts))
+        joined = {n for n, part in basin.items() if part in below}
+        for member in whole | joined | ({name} if is_point else set()):
             basin[member] = whole
     return out
 
@@ -304,10 +327,15 @@ def _barriers(graph: nx.MultiDiGraph) -> Answer:
     for width in sorted({content["width"] for _, content in graph.nodes(data=True)}):
         for merge in merges(graph, width):
             parts = " | ".join(", ".join(part) for part in merge.parts)
-            rows.append((str(width), _number(merge.value), merge.via, parts))
-    statement = f"{_count(len(rows), 'saddle')} where basins are found to meet"
+            level = str(graph.nodes[merge.via].get("status", "")) if merge.via in graph else "SUPPORTED"
+            rows.append((str(width), _number(merge.value), merge.via, level, parts))
+    strings = sum(row[2] not in graph for row in rows)
+    statement = f"{_count(len(rows) - strings, 'saddle')} where basins are found to meet"
+    if strings:
+        statement += f", and {_count(strings, 'string')} that {'joins' if strings == 1 else 'join'} them lower than any listed saddle"
     note = "each risk is an upper bound of the barrier, up to permutations and sign flips; a saddle that was not found may lower it"
-    return Answer("barriers", statement, ("width", "at most", "by way of", "parts"), tuple(rows), (note,))
+    heads = ("width", "at most", "by way of", "that risk is", "parts")
+    return Answer("barriers", statement, heads, tuple(rows), (note,))
 
 
 Answering = Callable[..., Answer]

@@ -1,7 +1,8 @@
 r"""The landscape of a study: critical points of all widths, how they are embedded and how the flow connects them.
 
 ``Landscape.graph`` is a NetworkX ``MultiDiGraph`` whose nodes are the entries (keys: ids such as ``m2.3``) and whose edges
-are keyed ``splitting``, ``null`` and ``descent``.  Descents lower the risk, so they form no cycle; embeddings keep it.
+are of kind ``splitting``, ``null`` and ``descent``, and ``contains`` and ``symmetry`` within a width (``workbench.incidences``).  Descents lower
+the risk, so they form no cycle; the others keep it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import networkx as nx
 
 from derivations.critical_sets import CriticalSets
 from derivations.html_table import html_table
+from workbench.descent_records import Barrier, judged_barriers
 from workbench.errors import Refusal
 from workbench.exact_sets import sets_content
 from workbench.graph_files import write_graph
-from workbench.graph_queries import Answer, ask
+from workbench.graph_queries import Answer, ask, embedding_order, leaves, merges
 from workbench.graph_sheet import ENDS_AGREE, levels
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
 
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from workbench.exact import ExactAnswer
     from workbench.exact_cells import CellAnswer
     from workbench.exhaustive import Exhausted
+    from workbench.manifolds import CriticalManifold
     from workbench.slices import Surface
 
 __all__ = ["Landscape"]
 
 SCHEMA = 1
+DRAWINGS = ("layers", "hasse", "disconnectivity")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Landscape:
         What branch and prune has shown, by width, where it was tried.
     completeness : Completeness or None
         What is known of the completeness of the list.
+    strings : tuple of Barrier
+        What strings between the lowest minima of each width have found; ``barriers`` puts it together with the descents.
+    strata : tuple of mappings
+        For every irreducible point and wider width: its strata, listed and missing, and how many labelled pieces they have.
     """
 
     study: str
@@ -81,6 +89,8 @@ class Landscape:
     not_exact: str = ""
     exhausted: Mapping[int, Exhausted] = field(default_factory=dict)
     completeness: Completeness | None = None
+    strata: tuple[Mapping[str, Any], ...] = ()
+    strings: tuple[Barrier, ...] = ()
 
     def __getitem__(self, name: str) -> CriticalPoint:
         """Return the entry with an id such as ``m2.3``."""
@@ -88,6 +98,20 @@ class Landscape:
             if point.id == name:
                 return point
         raise KeyError(f"no critical point '{name}'; there are {', '.join(p.id for p in self.points)}")
+
+    def manifold(self, name: str) -> CriticalManifold:
+        """Return the critical manifold of an entry as an object, with equations, cells, ``sample`` and ``check``.
+
+        Raises
+        ------
+        KeyError
+            If there is no such entry.
+        Refusal
+            If it has no manifold of its own: a constant network, an entry that is one of a continuum, or another kind of model.
+        """
+        from workbench.incidences import manifold_at
+
+        return manifold_at(self, name)
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph:
@@ -97,8 +121,13 @@ class Landscape:
         at the same risk, to a relative ``ENDS_AGREE``.
         """
         graph = nx.MultiDiGraph(study=self.study, seed=self.seed)
+        graph.graph["strings"] = [
+            {"width": b.width, "first": b.first, "second": b.second, "value": b.string} for b in self.strings
+        ]
         for point in self.points:
-            graph.add_node(point.id, **point.to_dict())
+            graph.add_node(
+                point.id, **point.to_dict(), kinds=(point.manifold or {}).get("kinds", [point.kind])
+            )
         for edge in self.edges:
             graph.add_edge(edge.source, edge.target, kind=edge.kind, **edge.details)
         ends: dict[tuple[int, str, int], str] = {}
@@ -113,6 +142,12 @@ class Landscape:
             }
             graph.add_edge(channel.source, end, kind="descent", **details)
         return graph
+
+    @cached_property
+    def barriers(self) -> tuple[Barrier, ...]:
+        """The lowest upper bounds known of the barriers between the lowest minima of each width."""
+        joined = {width: merges(self.graph, width) for width in {b.width for b in self.strings}}
+        return tuple(judged_barriers(self.strings, joined, {point.id: point for point in self.points}))
 
     def ask(self, question: str) -> Answer:
         """Answer a question about the graph, such as ``escapes`` or ``descents-into:m2.1``; see ``workbench.graph_queries``.
@@ -179,6 +214,18 @@ class Landscape:
     def _two_layer(self) -> bool:
         return bool(getattr(self.derived_from.study.model, "kind", "") == "two_layer")
 
+    def drawn_as(self, drawing: str) -> Any:
+        """Return something with ``plot``: the graph in ``layers``, as ``hasse`` diagram, or as ``disconnectivity`` graph.
+
+        Raises
+        ------
+        ValueError
+            If there is no such drawing.
+        """
+        if drawing not in DRAWINGS:
+            raise ValueError(f"found the drawing {drawing!r}; accepted: {', '.join(DRAWINGS)}")
+        return _Drawn(self, drawing)
+
     def view(self, coordinates: tuple[str, str] | None, points: Sequence[str]) -> Any:
         """Return what ``critical --figure`` draws: the spectra, or the risk on a plane."""
         if coordinates is None and not points:
@@ -201,6 +248,8 @@ class Landscape:
             "unconverged": sum(search.unconverged for search in self.searches),
             "not_told_apart": [list(pair) for pair in self.not_told_apart],
             "completeness": self._completeness(),
+            "strata": [dict(row) for row in self.strata],
+            "barriers": [barrier.to_dict() for barrier in self.barriers],
             **({"exact_sets": sets_content(self.exact_sets)} if self.exact_sets else {}),
             **({"exact": self.exact.to_dict()} if self.exact is not None else {}),
             **({"not_exact": self.not_exact} if self.not_exact else {}),
@@ -238,6 +287,35 @@ class Landscape:
         ]
         body = r" \\ ".join([r"\text{point} & R & (n_-, n_0, n_+)", *rows])
         return rf"$\displaystyle \begin{{array}}{{lll}} {body} \end{{array}}$"
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The graph of a landscape in one of its drawings."""
+
+    of: Landscape
+    drawing: str
+
+    def plot(self, ax: Any = None) -> Any:
+        from workbench.plots import draw_disconnectivity, draw_hasse
+
+        if self.drawing == "layers":
+            return self.of.plot(ax)
+        graph = self.of.graph
+        if self.drawing == "hasse":
+            return draw_hasse(embedding_order(graph), ax=ax)
+        widths = sorted({content["width"] for _, content in graph.nodes(data=True)})
+        found = {
+            width: (
+                {
+                    name: (graph.nodes[name]["value"], graph.nodes[name]["kind"])
+                    for name in leaves(graph, width)
+                },
+                merges(graph, width),
+            )
+            for width in widths
+        }
+        return draw_disconnectivity(found, ax=ax)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from workbench.errors import Refusal, unknown_name
 from workbench.output import is_device
 
 __all__ = [
+    "DRAWINGS",
     "DTYPES",
     "EQUATIONS",
     "FIGURES",
@@ -26,18 +27,24 @@ __all__ = [
     "METHODS",
     "MORE_EQUATIONS",
     "PLOTS",
+    "QUESTIONS",
+    "bytes_of",
     "check_all_of",
     "check_device",
     "check_directory",
     "check_events",
+    "check_memory",
     "check_names",
     "check_one_of",
     "check_output",
     "check_phase",
+    "check_questions",
+    "check_settings",
     "check_step",
     "check_time",
     "names_of",
     "phase_of",
+    "settings_of",
 ]
 
 EQUATIONS = (
@@ -69,12 +76,25 @@ MORE_EQUATIONS = (
     "activation",
     "kernels",
     "identities",
+    "global-minima",
 )
 FORMATS = ("text", "latex", "json")
 DTYPES = ("float64", "float32")
 METHODS = ("auto", "exact", "numeric")
 FIGURES = (".pdf", ".png", ".svg")
+DRAWINGS = ("layers", "hasse", "disconnectivity")
+QUESTIONS = ("descents-into:ID", "escapes", "turning", "order", "chains", "barriers")
 GRAPHS = (".graphml", ".dot", ".json", ".tikz", ".tex")
+BYTES = {
+    "": 1,
+    "B": 1,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+}
 PLOTS = ("loss", "norms", "directions", "phase")
 
 
@@ -108,7 +128,8 @@ def check_device(value: str) -> str:
 def check_time(value: float) -> float:
     """Return a positive, finite time; else raise `Refusal`."""
     if not 0 < value < math.inf:
-        raise Refusal(repr(value), "a positive, finite time")
+        hint = "To follow a flow until it rests, take a large time and --event stationary:1e-6:stop"
+        raise Refusal(repr(value), "a positive, finite time", hint=hint if value == math.inf else "")
     return value
 
 
@@ -141,6 +162,29 @@ def phase_of(text: str) -> tuple[str, str]:
     if len(names) != 2 or not all(names):
         raise Refusal(repr(text), "two coordinates such as a1,w1 or w[1,2],w[2,2]")
     return names[0], names[1]
+
+
+def check_memory(value: str | None) -> str | None:
+    """Return a size in bytes as it was written, or None; else raise `Refusal`."""
+    if value is not None:
+        bytes_of(value)
+    return value
+
+
+def bytes_of(text: str) -> int:
+    """Read a number of bytes; else raise `Refusal`.
+
+    >>> bytes_of("65536"), bytes_of("512MiB"), bytes_of("1.5 GB")
+    (65536, 536870912, 1500000000)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)
+    units = {unit.lower(): factor for unit, factor in BYTES.items()}
+    number = float(found[1]) * units.get(found[2].lower(), math.nan) if found else math.nan
+    if not 1 <= number < 2**60:
+        raise Refusal(
+            repr(text), f"a number of bytes, such as 65536 or 512MiB (units {', '.join(filter(None, BYTES))})"
+        )
+    return int(number)
 
 
 def check_names(value: str | None) -> str | None:
@@ -197,3 +241,35 @@ def check_directory(value: str) -> str:
                 raise Refusal(f"the file {str(part)!r}", "a directory, which is made if need be")
             break
     return value
+
+
+def check_questions(values: Sequence[str] | None) -> list[str]:
+    """Return questions about a graph, such as ``escapes`` or ``descents-into:m2.1``; else raise `Refusal`."""
+    names = [question.partition(":")[0] for question in QUESTIONS]
+    about = {question.partition(":")[0] for question in QUESTIONS if ":" in question}
+    for value in values or ():
+        name, _, point = value.partition(":")
+        check_one_of(names, "a question", name)
+        if bool(point) != (name in about):
+            accepted = f"{name}:ID with the id of a point" if name in about else f"{name} alone"
+            raise Refusal(repr(value), accepted)
+    return list(values or ())
+
+
+def check_settings(values: Sequence[str] | None) -> list[str]:
+    """Return settings as ``settings_of`` takes them; else raise `Refusal`."""
+    settings_of(values or ())
+    return list(values or ())
+
+
+def settings_of(given: Sequence[str]) -> dict[str, str]:
+    """Split ``width=3`` into a name and a text, each name once; else raise `Refusal`."""
+    out: dict[str, str] = {}
+    for text in given:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not name or not value:
+            raise Refusal(repr(text), "KEY=VALUE such as width=3")
+        if name in out:
+            raise Refusal(f"{name!r} set twice", "each setting once")
+        out[name] = value
+    return out

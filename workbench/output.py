@@ -6,13 +6,16 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.atomic import replacing
 
-__all__ = ["draw", "is_device", "plain", "show", "write", "write_json"]
+if TYPE_CHECKING:
+    from workbench.tables import Table
+
+__all__ = ["draw", "is_device", "plain", "print_tables", "show", "write", "write_json"]
 
 PIECE = 8192
 
@@ -50,6 +53,24 @@ def draw(target: str | None, result: Any) -> None:
     drawn = result.plot()
     figure = getattr(drawn, "figure", drawn)
     write(target, lambda draft: figure.savefig(draft))
+
+
+def print_tables(shown: Iterable[Table]) -> None:
+    """Print tables; into a pipe or a file without the limit of a screen's width."""
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    with console.capture() as captured:  # on a broken pipe Rich itself would end the process with status 1
+        for table in shown:
+            drawn = Drawn(box=None, pad_edge=False)
+            for head in table.heads:
+                drawn.add_column(Text(head, style="bold"), overflow="fold")
+            for row in table.rows:
+                drawn.add_row(*map(Text, row))
+            console.print(Text(table.title), drawn, *map(Text, table.notes), sep="\n")
+    show("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def show(text: str) -> None:

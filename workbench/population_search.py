@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from numerics.interval_system import IntervalSystem
 from numerics.population_system import PopulationSystem
 from numerics.saturation import converged
 from numerics.spectrum import Inertia, Spectrum, spectrum
+from numerics.unseen import WITHOUT_POINT
 from workbench.results import CriticalPoint, WidthSearch
 from workbench.search import Remember, anew
 
@@ -71,6 +72,7 @@ class _Entry:
     descends: bool
     cells: Counter[Inertia]
     irregular: int = 0
+    members: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def search_population(
     def compute() -> dict[str, Any]:
         result = find_critical_points(system, starts(system, count, seed), progress=progress)
         return {
+            "outcome": result.outcome.tolist(),
             "theta": result.theta.tolist(),
             "runs_to_infinity": result.runs_to_infinity,
             "unconverged": result.unconverged,
@@ -121,20 +124,29 @@ def search_population(
 
     kept = remember("population search", width, {"starts": count, "seed": seed}, compute)
     entries: list[_Entry] = []
-    total = 0
+    total, reached = 0, []
     if kept["theta"]:
         theta = torch.tensor(kept["theta"], dtype=system.dtype, device=system.device)
         regular = ~system.irregular(theta).any(dim=1)
         theta[regular] = polish(system, theta[regular])[0]
-        theta = theta[converged(system, theta)]
+        fine = converged(system, theta)
+        ended = [j for j, end in enumerate(kept["outcome"]) if end == 1]
+        reached = [ended[row] for row in torch.nonzero(fine).flatten().tolist()]
+        theta = theta[fine]
         total = len(theta)
         entries = _entries(_points(system, theta))
     entries.sort(key=lambda e: (e.representative.value, not e.descends))
     lowest = entries[0].representative.value if entries else 0.0
     points = tuple(_record(system, e, j, lowest) for j, e in enumerate(entries, start=1))
     failed = kept["unconverged"] + len(kept["theta"]) - total
+    hits: list[Any] = [WITHOUT_POINT.get(end) for end in kept["outcome"]]
+    for entry, point in zip(entries, points, strict=True):
+        for row in entry.members:
+            hits[reached[row]] = point.id
     seconds = time.perf_counter() - begun
-    return Found(points, WidthSearch(width, count, total, kept["runs_to_infinity"], failed, seconds))
+    return Found(
+        points, WidthSearch(width, count, total, kept["runs_to_infinity"], failed, seconds, (), tuple(hits))
+    )
 
 
 def _points(system: System, theta: Tensor) -> list[_Point]:
@@ -153,7 +165,9 @@ def _points(system: System, theta: Tensor) -> list[_Point]:
 def _entries(points: Sequence[_Point]) -> list[_Entry]:
     """Sort points by network function, and by whether they have a negative eigenvalue."""
     entries: list[_Entry] = []
-    for point in sorted(points, key=lambda p: not p.regular):  # the regular ones first
+    order = sorted(range(len(points)), key=lambda row: not points[row].regular)  # the regular ones first
+    for row in order:
+        point = points[row]
         descends = point.spectrum.inertia.negative > 0
         same = [e for e in entries if point.same_function(e.representative)]
         if point.regular:
@@ -162,6 +176,7 @@ def _entries(points: Sequence[_Point]) -> list[_Entry]:
             same = [_Entry(point, descends, Counter())]
             entries += same
         entry = max(same, key=lambda e: e.cells.total())
+        entry.members.append(row)
         if point.clarity > entry.representative.clarity:
             entry.representative = point
         if point.regular:

@@ -28,7 +28,14 @@ from workbench.atomic import write_text
 from workbench.bibliography import REFERENCES, used
 from workbench.graph_layout import ZERO_VALUE
 from workbench.plots import draw_graph, draw_spectra, save
-from workbench.report_content import MORE_SECTIONS, SECTIONS, Block, DataSummary, ReportContent
+from workbench.report_content import (
+    MORE_SECTIONS,
+    RESULT_SECTIONS,
+    SECTIONS,
+    Block,
+    DataSummary,
+    ReportContent,
+)
 from workbench.tex import Tex, compile_pdf, escape, number
 
 __all__ = ["Block", "DataSummary", "ReportContent", "ReportFiles", "render", "write_report"]
@@ -112,7 +119,7 @@ class _Section:
 
     @property
     def title(self) -> str:
-        return (SECTIONS | MORE_SECTIONS)[self.name]
+        return (SECTIONS | MORE_SECTIONS | RESULT_SECTIONS)[self.name]
 
 
 def write_report(
@@ -245,6 +252,7 @@ def _sections(content: ReportContent) -> list[_Section]:
         "embedding": _embedding,
         "graph": _graph,
         "verification": _verification,
+        "pictures": _pictures,
     }
     found = []
     for name in content.sections:
@@ -304,6 +312,11 @@ def _graph(content: ReportContent, blocks: tuple[Block, ...]) -> _Section:
             _Figure("graph", caption, lambda: draw_graph(content.points, content.edges, content.channels)),
         ),
     )
+
+
+def _pictures(content: ReportContent, blocks: tuple[Block, ...]) -> _Section:
+    figures = tuple(_Figure(one.name, Tex(one.caption), one.draw) for one in content.pictures)
+    return _Section("pictures", blocks, figures=figures)
 
 
 def _verification(content: ReportContent, blocks: tuple[Block, ...]) -> _Section:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from derivations.claim import Claim, Status
+from workbench.measurements.measured import Picture
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
 from workbench.tex import Tex
 
-__all__ = ["MORE_SECTIONS", "SECTIONS", "Block", "DataSummary", "ReportContent", "plain"]
+__all__ = ["MORE_SECTIONS", "RESULT_SECTIONS", "SECTIONS", "Block", "DataSummary", "ReportContent", "plain"]
 
 SECTIONS: dict[str, str] = {
     "problem": "The problem",
@@ -32,6 +33,13 @@ SECTIONS: dict[str, str] = {
 MORE_SECTIONS: dict[str, str] = {
     "activation": "The activation",
     "kernels": "Kernels of wide networks",
+}
+#: Sections of the report of a result of the library.
+RESULT_SECTIONS: dict[str, str] = {
+    "result": "The result",
+    "assumptions": "Assumptions",
+    "proofs": "Claims and their derivations",
+    "pictures": "Figures",
 }
 
 
@@ -97,6 +105,8 @@ class ReportContent:
         Bibliography keys used besides those in claims and blocks.
     warnings : sequence of str
         Plain sentences, shown on the first page.
+    pictures : sequence of Picture
+        Figures of a result: name, caption in LaTeX, and what draws it.
 
     Raises
     ------
@@ -120,10 +130,11 @@ class ReportContent:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     references: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
 
     def __post_init__(self) -> None:
         for name in [*self.sections, *self.derivations]:
-            if name not in SECTIONS | MORE_SECTIONS:
+            if name not in SECTIONS | MORE_SECTIONS | RESULT_SECTIONS:
                 known = list(SECTIONS)
                 accepted = f"{known[0]}, {known[1]}, ..., {known[-1]}"
                 raise ValueError(f"sections: found {name!r}; accepted: {accepted}")

@@ -186,20 +186,24 @@ def descents(content: ReportContent) -> Table | None:
     for c in content.channels:
         start = values.get(c.source)
         end = r"$\infty$" if c.reason == "infinity" else "not resolved"
-        level = start.eigenvalues[c.direction] if start and c.direction < len(start.eigenvalues) else None
+        level = None  # along a drawn direction there is none
+        if start and isinstance(c.direction, int) and c.direction < len(start.eigenvalues):
+            level = start.eigenvalues[c.direction]
         drop = start.value - c.value if start else None
         cells = (level, drop, c.time, None)
         rows.append((escape(c.source), _side(c.direction, c.sign), end, *(number(v, 3) for v in cells)))
     caption = (
         r"Gradient flow started at saddles along $\pm v_j$, the eigenvector of the $j$-th smallest eigenvalue "
-        r"$\lambda_j < 0$: the critical point it leads to, by how much the loss drops, the time taken, and the distance "
-        "of the polished end from the orbit of that point."
+        r"$\lambda_j < 0$, and where there are several of them along directions drawn between them, listed where they lead elsewhere: the "
+        "critical point reached, by how much the loss drops, the time until the flow was stopped, and its distance from that point then."
     )
     header = ("from", "along", "to", r"$\lambda_j$", "loss drop", "time", "distance")
     return _table("descents", caption, "@{}lllrrrr@{}", header, rows) if rows else None
 
 
-def _side(direction: int | None, sign: int | None) -> str:
+def _side(direction: int | str | None, sign: int | None) -> str:
+    if isinstance(direction, str):
+        return "drawn"
     return (
         "--" if direction is None or sign is None else rf"${'+' if sign > 0 else '-'}v_{{{direction + 1}}}$"
     )

@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from derivations.claim import Claim, Status
 from workbench.report_content import ReportContent
@@ -112,6 +113,8 @@ def _edges(content: ReportContent) -> str:
         "null": "null embedding",
         "lifting": "lifting",
         "descent": "descent",
+        "contains": "containment in a closure",
+        "symmetry": "pair exchanged by a symmetry of the data",
     }
     parts = [counted(kinds[kind], name) for kind, name in names.items() if kinds[kind]]
     ends = Counter(channel.reason for channel in content.channels)
@@ -195,15 +198,35 @@ def searches(found: Sequence[WidthSearch]) -> Tex:
 
 
 def completeness(content: ReportContent) -> Tex:
-    """Say whether the list is known to be complete; without a proof it is said not to be."""
+    """Say whether the list is known to be complete; without a proof it is said not to be, and a check that failed is named."""
     found = content.landscape_json.get("completeness") or {}
     method = f" ({escape(found['method'])})" if found.get("method") else ""
+    checks = found.get("checks", ())
+    passed = " ".join(
+        _sentence(c) for c in checks if c["status"] in ("CERTIFIED", "SUPPORTED") and c["name"] in _NECESSARY
+    )
+    if any(check["status"] == "REFUTED" for check in checks):
+        return Tex(rf"\textbf{{The list is not complete}}: {escape(found['method'])}.")
     match found.get("status"):
         case "PROVED":
-            return Tex(f"The list is proved to be complete{method}.")
+            text = f"The list is proved to be complete{method}."
         case "SUPPORTED":
-            return Tex(f"There is numerical evidence, not a proof, that the list is complete{method}.")
-    return Tex(f"Nothing shows that the list is complete{method}: points that no start reached are missing.")
+            text = f"There is numerical evidence, not a proof, that the list is complete{method}."
+        case _:
+            text = (
+                f"Nothing shows that the list is complete{method}: points that no start reached are missing."
+            )
+    return Tex(f"{text} {passed}".strip())
+
+
+#: Checks that every complete list passes, and that others may pass too.
+_NECESSARY = ("Morse sum", "symmetries of the data")
+
+
+def _sentence(check: Mapping[str, Any]) -> str:
+    """Return a check that was passed as a sentence; formulas in the text are plain."""
+    at = f" (width {check['width']})" if check.get("width") else ""
+    return f"{opening(escape(check['name']))}{at}: {escape(check['statement'])}."
 
 
 def embedding_words(checks: Sequence[EmbeddingCheck]) -> Tex:

@@ -75,7 +75,7 @@ class CriticalPoint:
     found : int
         Starts of the search that led to it.
     found_by : str
-        ``search``, ``embedding`` or ``descent``.
+        ``search``, ``embedding``, ``descent`` or ``string``.
     cells : tuple of (Inertia, int)
         The inertias met on this stratum during the search and how often, the most frequent first.
     embedded_from : tuple of str
@@ -96,6 +96,9 @@ class CriticalPoint:
         The kind of a point with a semidefinite singular Hessian where it was decided beyond the inertia, and on what ground.
     exact : dict or None
         Blocks of the representative as exact text, where they are known.
+    manifold : dict or None
+        Equations, cells and number of copies of its critical manifold, see ``workbench.incidences``; for an irreducible point also the
+        set of inputs that a silent neuron may take.
     """
 
     id: str
@@ -127,6 +130,7 @@ class CriticalPoint:
     decided: str | None = None
     reason: str = ""
     exact: dict[str, Any] | None = None
+    manifold: dict[str, Any] | None = None
 
     @property
     def kind(self) -> str:
@@ -188,6 +192,7 @@ class CriticalPoint:
             "zeros": None if self.zeros is None else dict(vars(self.zeros)),
             "decided": self.decided,
             "reason": self.reason,
+            "manifold": self.manifold,
         }
 
     @classmethod
@@ -211,7 +216,10 @@ class Edge:
 
     ``details`` of an embedding: ``neuron`` (0-based, of the source), ``alpha``, ``inertia_before``,
     ``inertia_after``, ``status``.  Of a descent: ``direction`` (index of the negative eigenvector), ``sign``,
-    ``eigenvalue``, ``loss_drop``, ``time``, ``distance`` (of the polished end from the target's orbit).
+    ``eigenvalue``, ``loss_drop``, ``action`` (the same), ``time``, ``distance`` (from where the flow was stopped to the target, relative
+    to 1 + |theta|), ``start_distance`` (of the step off the source, likewise), ``transit`` (measured) and ``arrival`` (certified or not); where the
+    negative eigenspace has several dimensions also ``drawn``, the number of directions drawn from its sphere, ``share``, how many of them have this
+    end, and for a drawn direction, which has ``sampled`` for its index, ``coordinates`` in the eigenvectors.
     """
 
     source: str
@@ -234,22 +242,27 @@ class Edge:
 class Channel:
     """A descent that has not reached a critical point: the parameters grow while the risk levels off, or time is up.
 
-    ``reason`` is ``infinity`` or ``unresolved``; ``value`` and ``norm`` are those at its end.
+    ``reason`` is ``infinity`` or ``unresolved``; ``value`` and ``norm`` are those at its end.  ``coordinates``, ``share`` and ``drawn`` are as in
+    the edge of a descent.
     """
 
     id: str
     source: str
     width: int
-    direction: int
+    direction: int | str
     sign: int
     reason: str
     value: float
     norm: float
     time: float
+    coordinates: tuple[float, ...] | None = None
+    share: float | None = None
+    drawn: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return dict(vars(self))
+        place = None if self.coordinates is None else list(self.coordinates)
+        return {**vars(self), "coordinates": place}
 
 
 @dataclass(frozen=True)
@@ -290,7 +303,11 @@ class Escape:
 
 @dataclass(frozen=True)
 class WidthSearch:
-    """How the starts at one width ended; ``converged`` ones lie on the listed points."""
+    """How the starts at one width ended; ``converged`` ones lie on the listed points.
+
+    ``hits`` holds for each random start, in their order, the id of the entry that it led to, ``numerics.unseen.INFINITY`` or None; the
+    starts next to known points are not among them.
+    """
 
     width: int
     starts: int
@@ -299,10 +316,11 @@ class WidthSearch:
     unconverged: int
     seconds: float
     at_infinity: tuple[Escape, ...] = ()
+    hits: tuple[Any, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; the ways to infinity stand in a list of their own."""
-        return {name: value for name, value in vars(self).items() if name != "at_infinity"}
+        """Return the JSON form; the ways to infinity stand in a list of their own, and ``completeness`` says what the hits tell."""
+        return {name: value for name, value in vars(self).items() if name not in ("at_infinity", "hits")}
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,12 @@ def explored(
     connect: bool,
     index: int | None = None,
     frozen: Mapping[str, Any] | None = None,
+    exhaust: float | None = None,
 ) -> Landscape:
     """Return the critical points of some widths, with ``connect`` also embeddings and descents.
 
-    ``index`` has every second start follow eigenvectors to saddles of that index; ``frozen`` are the values of frozen blocks.
+    ``index`` has every second start follow eigenvectors to saddles of that index; ``frozen`` are the values of frozen blocks;
+    ``exhaust`` are the seconds for branch and prune at each width, None for a few where parameters are few.
 
     Raises
     ------
@@ -92,8 +94,8 @@ def explored(
                 ) from None
             if connect or not is_smooth(analysis.problem):
                 raise
-            return modelled(analysis, index, frozen or {})
-        return _linked(analysis, shape, widths, connect=connect, index=index)
+            return modelled(analysis, index, frozen or {}, exhaust)
+        return _linked(analysis, shape, widths, connect=connect, index=index, exhaust=exhaust)
     if isinstance(study.model, TwoLayerModel) and study.model.freeze:
         raise NotThere(
             "the search over a population moves every block; leave freeze empty, or give samples in [data]"
@@ -122,11 +124,15 @@ def is_smooth(problem: Problem) -> bool:
 
 
 def modelled(
-    analysis: Analysis, index: int | None = None, frozen: Mapping[str, Any] | None = None
+    analysis: Analysis,
+    index: int | None = None,
+    frozen: Mapping[str, Any] | None = None,
+    exhaust: float | None = None,
 ) -> Landscape:
     """Search a smooth model of any kind at the study's own width, points sorted by function and spectrum."""
     from workbench.general_search import Request, search_model
     from workbench.landscape import Landscape
+    from workbench.supplement import Supplement
 
     study, begun = analysis.required_study("the search"), time.perf_counter()
     system = analysis.compile()
@@ -134,8 +140,11 @@ def modelled(
     _check_frozen(system, study.name, frozen)
     width = sum(value for name, value in system.sizes.items() if name.startswith("m")) or 1
     request = Request(study.landscape.starts, study.landscape.seed, index, dict(frozen))
+    supplement = Supplement(analysis, exhaust)
     with one_thread(), analysis.progress.stage(f"searching critical points of width {width}") as update:
-        found = search_model(system, _elsewhere(system), width, request, update, analysis.remember)
+        found = search_model(
+            system, _elsewhere(system), width, request, update, analysis.remember, supplement
+        )
     return Landscape(
         study.name,
         study.landscape.seed,
@@ -147,6 +156,7 @@ def modelled(
         False,
         time.perf_counter() - begun,
         analysis,
+        exhausted=supplement.exhausted,
     )
 
 
@@ -198,14 +208,19 @@ def _linked(
     *,
     connect: bool,
     index: int | None = None,
+    exhaust: float | None = None,
 ) -> Landscape:
     """Search at every width, modulo the symmetries of the architecture."""
     from workbench.exploration import Settings, explore
     from workbench.landscape import Landscape
+    from workbench.prefetch import prefetch
+    from workbench.supplement import Supplement
 
     study, begun = analysis.required_study("the landscape"), time.perf_counter()
     problem = analysis.problem.problem if is_population(analysis.problem) else analysis.problem
     settings = Settings(widths, study.landscape.starts, study.landscape.seed, connect, index)
+    supplement = Supplement(analysis, exhaust)
+    prefetch(analysis, widths, index)
     with one_thread():
         found = explore(
             shape,
@@ -214,6 +229,7 @@ def _linked(
             merges=problem.weight_decay == 0,
             progress=analysis.progress,
             remember=analysis.remember,
+            supplement=supplement,
         )
     return Landscape(
         study.name,
@@ -226,6 +242,9 @@ def _linked(
         connect,
         time.perf_counter() - begun,
         analysis,
+        exhausted=supplement.exhausted,
+        strata=found.strata,
+        strings=found.barriers,
     )
 
 

@@ -23,7 +23,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from workbench import errors
 from workbench.errors import Refusal, StudyError, check_integer, describe, fault
@@ -70,6 +70,14 @@ Section = Literal[
 MoreSection = Literal["activation", "kernels"]
 
 
+def _as_texts(given: object) -> object:
+    """Write numbers as the texts that settings are: ``starts = 3`` stands for ``starts = "3"``."""
+    if not isinstance(given, dict):
+        return given
+    number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)  # noqa: E731
+    return {key: str(value) if number(value) else value for key, value in given.items()}
+
+
 class LandscapeTable(Table):
     """Widths whose critical points are sought and linked, sorted, and the random starts per width."""
 
@@ -85,6 +93,13 @@ class TrainingTable(Table):
     scale: Annotated[str, checked(errors.check_constant, "> 0")] = "1/1000"
     until: Annotated[str, checked(errors.check_constant, "> 0")]
     seed: Annotated[int, checked(check_integer, 0, 2**63 - 1)] | None = None
+
+
+class TheoremTable(Table):
+    """A result of the library and its settings: a study with this table is checked and reported as an instance of the result."""
+
+    name: Annotated[str, checked(errors.check_slug)]
+    settings: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)
 
 
 class ReportTable(Table):
@@ -107,13 +122,13 @@ class _File(Table):
     kkt: KKTTable | None = None
     landscape: LandscapeTable = LandscapeTable()
     training: TrainingTable | None = None
+    theorem: TheoremTable | None = None
     report: ReportTable = ReportTable()
 
 
-_TABLES = ("model", "loss", "data", "kkt", "landscape", "training", "report")
+_TABLES = ("model", "loss", "data", "kkt", "landscape", "training", "theorem", "report")
 _KEYS: dict[tuple[object, ...], list[str]] = {(): ["schema", *_File.model_fields]}
 _KEYS["kkt",] = list(KKTTable.model_fields)
-_KEYS["training",] = list(TrainingTable.model_fields)
 for _key in ("loss", "landscape", "report"):
     _KEYS[_key,] = list(type(_File.model_fields[_key].default).model_fields)
 for _key, _union in (("model", ModelTable), ("data", DataTable)):
@@ -123,6 +138,8 @@ for _key, _union in (("model", ModelTable), ("data", DataTable)):
         if "teacher" in _class.model_fields:
             _KEYS[*_home, "teacher"] = list(TeacherTable.model_fields)
             _KEYS[*_home, "teacher", "layers"] = list(LayerTable.model_fields)
+_KEYS["training",] = list(TrainingTable.model_fields)
+_KEYS["theorem",] = list(TheoremTable.model_fields)
 
 
 @dataclass(frozen=True)
@@ -141,6 +158,8 @@ class Study:
         A constrained problem of its own, shown by ``derive --show kkt``.
     training : table or None
         A run of a wide network, made by ``workbench training``.
+    theorem : table or None
+        A result of the library with its settings, which ``workbench report`` then reports.
     path : Path or None
         The file; not part of equality.
     """
@@ -155,6 +174,7 @@ class Study:
     path: Path | None = field(default=None, compare=False)
     kkt: KKTTable | None = None
     training: TrainingTable | None = None
+    theorem: TheoremTable | None = None
 
     @property
     def directory(self) -> Path:

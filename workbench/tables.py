@@ -10,11 +10,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.certificate import sentences
 
-__all__ = ["Table", "claims_table", "evaluation_table", "flow_table", "landscape_tables"]
+if TYPE_CHECKING:
+    from workbench.graph_queries import Answer
+
+__all__ = [
+    "Table",
+    "answer_table",
+    "claims_table",
+    "evaluation_table",
+    "flow_table",
+    "landscape_tables",
+    "number",
+    "sequences_tables",
+    "training_table",
+]
 
 Content = Mapping[str, Any]
 MOST_EDGES = 40
@@ -84,6 +97,8 @@ def _endings(content: Content) -> list[str]:
             near = run.get("blow_up_time")
             at = "" if near is None else f", blow-up near t = {number(near, 6)}"
             notes.append(f"start {i}: {run['status']}, in block {run['block']}{at}")
+        if run["status"] in ("stalled", "step_limit", "at_infinity") and run.get("message"):
+            notes.append(f"start {i}: {run['message'].partition('. ')[0].rstrip('.')}")
         counts = Counter(event["event"] for event in run.get("events", ()))
         notes += [
             f"start {i}: {name} {'once, ' if count == 1 else f'{count} times, first '}at t = "
@@ -103,7 +118,11 @@ def _gauges(content: Content) -> list[str]:
         for law in run.get("conserved", ()):
             drifts[law["name"]] = max(drifts.get(law["name"], 0.0), law["drift"])
     rises = sum(run.get("energy_increases", 0) for run in content["trajectories"])
-    notes = [f"{name}: kept to {number(drift)}" for name, drift in drifts.items()]
+    if content.get("settings", {}).get("step_size"):
+        kept = "moved by {}; the gradient flow keeps it, a descent need not"
+    else:
+        kept = "kept to {}"
+    notes = [f"{name}: {kept.format(number(drift))}" for name, drift in drifts.items()]
     return [*notes, *([f"the risk rose on {rises} steps"] if rises else [])]
 
 
@@ -113,7 +132,7 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
     rows = [
         (
             point["id"],
-            point["kind"],
+            _kinds(point),
             number(point["value"], 10),
             number(point["gradient_norm"]),
             inertia(point["inertia"]),
@@ -134,6 +153,7 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
     )
     notes = [
         *_explained(points),
+        *_changing(points),
         *_at_infinity(content.get("at_infinity", ())),
         *([ends] if any(search["starts"] for search in content.get("searches", ({"starts": 1},))) else []),
         *sentences(points),
@@ -142,6 +162,7 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
             for pair in content.get("not_told_apart", ())
         ),
         f"completeness {done['status']}: {done['method']}",
+        *_completeness_checks(done),
         *([f"not solved exactly: {content['not_exact']}"] if content.get("not_exact") else []),
     ]
     tables = [Table(title, heads, rows, notes), *_exact_tables(content), *_digits_tables(points)]
@@ -161,6 +182,82 @@ def landscape_tables(content: Content, *, edges: bool) -> list[Table]:
     return tables
 
 
+def _completeness_checks(done: Content) -> list[str]:
+    """Return a line for each check of the list that the line before does not quote, widths with one answer together."""
+    checks: Sequence[Content] = done.get("checks", ())
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for check in checks:
+        if check["statement"] not in done["method"]:
+            key = (check["name"], check["status"], check["statement"])
+            lines.setdefault(key, []).append(str(check["width"]))
+    several = len({check["width"] for check in checks}) > 1
+    return [
+        f"- {name}{f', width {_listed(at)}' if several else ''}, {status}: {text}"
+        for (name, status, text), at in lines.items()
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def answer_table(answer: Answer) -> Table:
+    """Return the table of an answer about the graph, under its sentence."""
+    return Table(f"{answer.question}: {answer.statement}", answer.heads, answer.rows, answer.notes)
+
+
+def sequences_tables(content: Content) -> list[Table]:
+    """Return a row for each run from small weights, where there were any."""
+    runs = content.get("sequences", ())
+    if not runs:
+        return []
+    rows = [
+        (
+            str(run["run"]),
+            run["status"],
+            ", ".join(
+                f"{passage['point'] or 'none listed'} (t = {number(passage['time'])})"
+                for passage in run["passages"]
+            ),
+        )
+        for run in runs
+    ]
+    title = f"width {runs[0]['width']}: {_count(len(runs), 'run')} from weights of size {number(runs[0]['scale'])}"
+    return [Table(title, ("run", "status", "slow at"), rows)]
+
+
+def training_table(content: Content) -> Table:
+    """Return a row for each stall of a training run."""
+    rows = [
+        (
+            number(stall["time"]),
+            number(stall["value"], 8),
+            number(stall["gradient_norm"]),
+            stall["point"] or "none listed",
+            f"{stall['nearest']} ({number(stall['distance'])})",
+            _copy_of(stall["embedded"]),
+        )
+        for stall in content["stalls"]
+    ]
+    run = content["training"]
+    title = (
+        f"{content['study']}: training of {run['width']} neurons from weights of size {number(run['scale'])}, "
+        f"{_count(len(rows), 'stall')}"
+    )
+    heads = ("time", "risk", "|gradient|", "critical point", "nearest outputs", "its copy in this width")
+    end = f"{run['status']} at t = {number(content['t'][-1])}, risk {number(content['value'][-1], 8)}, seed {run['seed']}"
+    return Table(title, heads, rows, [end])
+
+
+def _copy_of(copy: Content | None) -> str:
+    if copy is None:
+        return ""
+    groups: Counter[int] = Counter(copy["groups"])
+    silent = groups.pop(-1, 0)
+    parts = "+".join(str(count) for _, count in sorted(groups.items())) or "0"
+    return f"{parts} neurons, {silent} silent; |gradient| {number(copy['gradient_norm'])}"
+
+
 def _exact_tables(content: Content) -> list[Table]:
     """Return the critical values, exact, and what the points without second derivatives are."""
     tables = []
@@ -177,6 +274,30 @@ def _exact_tables(content: Content) -> list[Table]:
             Table(f"width {one['width']}: critical values", ("risk", "network function"), rows, notes)
         )
     return tables
+
+
+def _kinds(point: Content) -> str:
+    """Return the kind, that of the representative first where the cells of its manifold differ."""
+    others = (point.get("manifold") or {}).get("kinds", ())
+    return " / ".join(dict.fromkeys([point["kind"], *others]))
+
+
+def _changing(points: Sequence[Content]) -> list[str]:
+    """Say where along a manifold the kind changes: how many of the fractions of each neuron are positive, zero, negative."""
+    notes = []
+    for point in points:
+        manifold = point.get("manifold") or {}
+        if len({*manifold.get("kinds", ()), point["kind"]}) < 2:
+            continue
+        where = [
+            f"{cell['kind']} at {' '.join(''.join(c * n for c, n in zip('+0-', signs, strict=True)) for signs in cell['signs'])}"
+            for cell in manifold["cells"]
+            if not cell["boundary"]
+        ]
+        notes.append(
+            f"{point['id']}: the kind changes along the manifold, by the signs of the fractions: {', '.join(where)}"
+        )
+    return notes
 
 
 def _explained(points: Sequence[Content]) -> list[str]:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from derivations.html_table import html_table
-from numerics.flow import integrate
+from numerics.flow import STIFF_PARAMETERS, integrate
 from workbench.errors import StudyError, exact_number
 from workbench.network import Architecture, Network, architecture
 
@@ -209,6 +209,7 @@ def train(analysis: Analysis, landscape: Landscape) -> TrainingRun:
             system.flow,
             theta0,
             until,
+            jacobian=system.flow_jacobian if system.P <= STIFF_PARAMETERS else None,
             save_at=times,
             rtol=RTOL,
             atol=ATOL,

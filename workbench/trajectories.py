@@ -15,51 +15,61 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from html import escape
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from derivations.errors import AssumptionError
 from derivations.html_table import html_table
 from numerics.compile import CompiledSystem
 from numerics.descent import Noise, descend
 from numerics.events import Event, loss_reaches, norm_reaches, rate_reaches
 from numerics.flow import Status, integrate
 from numerics.flow_run import Checkpoint
-from numerics.pieces import Piecewise, network_pieces
+from numerics.pieces import Piecewise
 from numerics.sliding import integrate_pieces
 from workbench.flow_entries import Entry, ending, entry_of, event_of
 from workbench.flow_settings import FlowSettings
+from workbench.kinked_flows import route_of
 
 __all__ = ["Trajectories", "View", "run_flow"]
 
 SCHEMA = 1
 #: Attempted steps of a trajectory.
 MOST_STEPS = 100_000
-#: The same where a kink may attract it and its pieces are not known: it would chatter for minutes.
+#: The same where kinks are stepped across: where one attracts, the trajectory would chatter for minutes.
 MOST_CHATTER = 10_000
 #: Steps of a descent.
 MOST_DESCENT = 10**8
-#: Kinks of a network, samples times neurons, up to which its pieces are followed.
-MOST_KINKS = 20_000
+#: What it means that the way on from a kink is not decided.
+UNDECIDED = (
+    "How the flow goes on from here is not decided; what was computed up to here holds. A start close by usually passes; "
+    "gradient descent (--step-size) always does, and says less."
+)
 Remember = Callable[[int, Callable[[], Entry]], Entry]
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Trajectories from one or many starts; ``derived_from`` is the compiled system."""
+    """Trajectories from one or many starts; ``derived_from`` is the compiled system.
+
+    ``notes`` are sentences on how they were computed that a reader must know: none where nothing is special.
+    """
 
     study: str
     trajectories: tuple[Entry, ...]
     derived_from: Any = field(default=None, compare=False, repr=False)
     settings: FlowSettings = field(default_factory=FlowSettings)
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of schema 1."""
         found: dict[str, Any] = {"schema": SCHEMA, "study": self.study}
         if self.settings != FlowSettings():
             found["settings"] = self.settings.to_dict()
+        if self.notes:
+            found["notes"] = list(self.notes)
         return {**found, "trajectories": list(self.trajectories)}
 
     def plot(self, ax: Any = None, what: str = "loss", phase: tuple[str, str] | None = None) -> Any:
@@ -79,9 +89,9 @@ class Trajectories:
             (f"{t['t'][-1]:.4g}", f"{t['value'][-1]:.10g}", t["status"], _drift(t)) for t in self.trajectories
         ]
         heads = ("final t", "final R", "status", "drift of conserved quantities")
-        return html_table(
-            heads, rows, f"{self.study}: {'descent' if self.settings.descends else 'gradient flow'}"
-        )
+        what = "descent" if self.settings.descends else "gradient flow"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return html_table(heads, rows, f"{self.study}: {what}") + notes
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,7 @@ def run_flow(
     progress: Callable[[float], None] | None = None,
     checkpoint: Checkpoint | None = None,
     remember: Remember | None = None,
+    twin: Callable[[], CompiledSystem] | None = None,
 ) -> Trajectories:
     """Integrate from dictionaries of blocks, saving ``count`` times that are equally spaced in log(1 + t).
 
@@ -131,6 +142,8 @@ def run_flow(
         Where a run of many starts at once leaves its state.
     remember : callable, optional
         ``remember(row, compute)`` gives the trajectory ``row`` of a network with kinks, which are computed one by one.
+    twin : callable, optional
+        Gives the same system in float64 on the CPU, where kinks are followed.
 
     Raises
     ------
@@ -142,47 +155,28 @@ def run_flow(
         raise ValueError(f"--until: found {until}; accepted: a positive finite time")
     if not 2 <= count <= 100_000:
         raise ValueError(f"--points: found {count}; accepted: an integer from 2 to 100000")
+    route = None if settings.descends else route_of(system, twin)
+    system = system if route is None else route.system
     starts = torch.stack([system.pack(blocks) for blocks in points])
     grid = torch.expm1(
         torch.linspace(0, torch.log1p(torch.tensor(until, dtype=torch.float64)), count, dtype=torch.float64)
     )
     grid[-1] = until
-    if settings.descends:
+    if route is None:
         entries = _descended(system, starts, until, grid, settings, progress, checkpoint)
-    else:
-        pieces = _pieces(system)
-        if any(watched.kind == "kink" for watched in settings.watched) and pieces is None:
+        return Trajectories(study, tuple(entries), system, settings)
+    if route.pieces is None:
+        if any(watched.kind == "kink" for watched in settings.watched):
+            found = route.notes[0].partition(". ")[0] if route.notes else "This model has no kinks"
             raise ValueError(
-                "--event kink: found a model whose kinks are not followed; accepted: two-layer or deep networks in float64 "
-                "with kinks in the activation or one in the loss"
+                f"--event kink: found a model whose kinks are not followed. {found}; accepted: two-layer or deep networks with "
+                "kinks in the activation or one in the loss"
             )
-        if pieces is None:
-            entries = _smooth(system, starts, until, grid, settings, progress, checkpoint)
-        else:
-            entries = _sliding(system, pieces, starts, until, grid, settings, progress, remember)
-    return Trajectories(study, tuple(entries), system, settings)
-
-
-def _pieces(system: CompiledSystem) -> Piecewise | None:
-    """Pieces of a network with kinks; None where there are none, or they are not followed."""
-    if type(system) is not CompiledSystem or system.dtype != torch.float64 or system.device.type != "cpu":
-        return None
-    if not _kinked(system):
-        return None
-    widths = sum(size for name, size in system.sizes.items() if name not in ("n", "d", "o"))
-    if system.sizes["n"] * widths > MOST_KINKS:
-        return None
-    try:
-        return network_pieces(system)
-    except AssumptionError:
-        return None
-
-
-def _kinked(system: CompiledSystem) -> bool:
-    from derivations.almost_everywhere import has_kinks
-
-    sigma, ell = system.problem.activation, system.problem.loss
-    return any(part is not None and has_kinks(part.expr) for part in (sigma, ell))
+        most = MOST_STEPS if route.reliable else MOST_CHATTER
+        entries = _smooth(system, starts, until, grid, settings, most, progress, checkpoint)
+    else:
+        entries = _sliding(system, route.pieces, starts, until, grid, settings, progress, remember)
+    return Trajectories(study, tuple(entries), system, settings, route.notes)
 
 
 def _smooth(
@@ -191,6 +185,7 @@ def _smooth(
     until: float,
     grid: Tensor,
     settings: FlowSettings,
+    most_steps: int,
     progress: Callable[[float], None] | None,
     checkpoint: Checkpoint | None,
 ) -> list[Entry]:
@@ -198,7 +193,7 @@ def _smooth(
         system.flow,
         starts,
         until,
-        max_steps=MOST_CHATTER if _kinked(system) else MOST_STEPS,
+        max_steps=most_steps,
         jacobian=system.flow_jacobian,
         save_at=grid,
         energy=system.value,
@@ -215,7 +210,7 @@ def _smooth(
             entry
             | {
                 "rejected": int(result.rejected[row]),
-                "method": result.method if "," not in result.method else "dopri5",
+                "method": result.method.split(", ")[0],
                 "stiff_from": None if math.isnan(switched) else switched,
                 "energy_increases": int(result.energy_increases[row]),
                 "events": [event_of(system, c) for c in result.crossings if c.row == row],
@@ -259,7 +254,7 @@ def _sliding(
             found += [event_of(system, c) | {"kink": pieces.labels[c.channel]} for c in run.kinks]
         entry = entry_of(system, run.times, run.states, run.status, run.steps)
         if run.reason:
-            entry["message"] = f"{run.reason[0].upper()}{run.reason[1:]}. {entry['message']}"
+            entry["message"] = f"{run.reason[0].upper()}{run.reason[1:]}. {UNDECIDED}"
         slides = [
             {"start": s.start, "end": s.end, "kinks": [pieces.labels[k] for k in s.surfaces]}
             for s in run.slides

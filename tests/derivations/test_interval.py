@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import mpmath
 import pytest
@@ -401,6 +402,20 @@ def test_every_derivation_of_an_interval_prints(what):
 def test_the_kernel_drives_the_output():
     found = line().derive("ntk")
     assert r"\dot{f}(x) &= -\int\limits_{0}^{1} \Theta(x, x') r(x')\, dx'" in found.latex()
+
+
+def test_weight_decay_moves_the_output_besides_the_kernel():
+    decayed = replace(line(), problem=replace(line().problem, weight_decay=Rational(1, 3)))
+    shown = decayed.derive("ntk").text()
+    (line_of_f,) = [row for row in shown.splitlines() if "dot_f(x) = " in row]
+    # f itself comes from a and c; w and b together from the pre-activation.
+    for part in (
+        "-c/3",
+        "- sum(a[k]*sigma(x*w[k] + b[k]), k=1..m)/3",
+        "- sum((x*w[k] + b[k])*a[k]*sigma'(x*w[k] + b[k]), k=1..m)/3",
+        "- Integral(r(x')*Theta(x, x'), (x', 0, 1))",
+    ):
+        assert part in line_of_f
 
 
 def test_a_cell_prints_with_its_condition():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from sympy import Integer, Rational, Symbol
@@ -244,5 +245,54 @@ def test_weight_decay_acts_on_the_outputs_through_the_parameters():
     data = derive(Problem.two_layer(input_bias=True, output_bias=True), "output-dynamics").system[1].rhs
     slope = GenericFunction("sigma", (1,), z[i, k])
     expected = -LAMBDA * (f[i] + isum(a[k] * slope * z[i, k], k))
-    assert vanishes(decayed.system[1].rhs - data - expected)
-    assert not any("dot_R" in str(e.lhs) for e in decayed.system)
+    decay = [e for e in decayed.where if getattr(e.lhs, "tensor", None) == Tensor("Jtheta", (n,))]
+    assert vanishes(written_out(decayed.system[1].rhs, decay) - data - expected)
+
+
+@pytest.mark.parametrize("what", ["ntk", "output-dynamics"])
+def test_outputs_and_risk_move_as_printed_along_a_flow_with_weight_decay(what):
+    """Differences of f and R along Euler steps of a network written out by hand, with unequal rates."""
+    x = np.array([[-1.0], [-0.4], [0.3], [1.1]])
+    y = np.array([-0.5, 0.2, 0.4, -0.1])
+    fast, slow, decay = 3.0, 0.5, 0.2
+
+    def parts(t):
+        a, w, b = t[:2], t[2:4], t[4:]
+        h = np.tanh(x * w + b)
+        return a, h, h @ a, (1 - h**2) * a
+
+    def risk(t):
+        return float(((parts(t)[2] - y) ** 2).mean() / 2 + decay / 2 * t @ t)
+
+    def rate(t):
+        _, h, f, slope = parts(t)
+        r = (f - y) / 4
+        full = np.concatenate([r @ h, r @ (slope * x), r @ slope]) + decay * t
+        return -np.array([fast, fast, slow, slow, slow, slow]) * full
+
+    t = np.array([0.7, -0.4, 0.9, -1.2, 0.1, 0.3])
+    step = 1e-6
+    ahead, behind = t + step * rate(t), t - step * rate(t)
+    moved = (parts(ahead)[2] - parts(behind)[2]) / (2 * step)
+    fallen = (risk(ahead) - risk(behind)) / (2 * step)
+    problem = Problem.two_layer(
+        "tanh",
+        "square",
+        input_bias=True,
+        weight_decay=Rational(1, 5),
+        rate=(("a", Integer(3)), ("w", Rational(1, 2)), ("b", Rational(1, 2))),
+    )
+    found = derive(problem, what)
+    system = compile_system(problem, x, y, 2)
+    printed_of = {e.lhs.tensor.name: e for e in found.system}
+    extra = [e for e in found.where if getattr(e.lhs, "tensor", None) == Tensor("Jtheta", (n,))]
+
+    def value(name):
+        expr = written_out(printed_of[name].rhs, [*extra, printed_of["Theta"]])
+        at = printed_of[name].lhs.indices
+        return system.evaluate(problem.derived, {"u": (expr, at)}, torch.tensor(t))["u"].numpy()
+
+    assert np.abs(value("dot_f") - moved).max() < 1e-8
+    assert ("dot_R" in printed_of) == (what == "output-dynamics")
+    if what == "output-dynamics":
+        assert abs(value("dot_R") - fallen) < 1e-8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
@@ -27,7 +28,7 @@ def test_without_the_side_condition_on_the_output_weights_the_first_order_differ
 
 def test_without_the_side_condition_on_the_input_weights_the_first_order_differs(monkeypatch):
     monkeypatch.setattr(
-        module, "_zeta", lambda sample, copy: module.Tensor("h", (sample.dim, module.COPIES))[sample, copy]
+        module, "_zeta", lambda i, copy, name: module.Tensor(name, (i.dim, module.COPIES))[i, copy]
     )
     assert splitting_law_residuals(Problem.two_layer())["first order"] != 0
 
@@ -41,8 +42,8 @@ def test_fractions_that_do_not_sum_to_one_change_the_outputs(monkeypatch):
 def test_a_wrong_factor_in_the_form_is_noticed(monkeypatch, name):
     right = module.curvature_expressions
 
-    def wrong(problem):
-        expressions = right(problem)
+    def wrong(problem, layer):
+        expressions = right(problem, layer)
         expr, indices = expressions[name]
         return {**expressions, name: (expr / 2, indices)}
 
@@ -72,6 +73,7 @@ def test_statement_is_proved_and_well_formed():
 
 
 def test_frozen_blocks_have_no_rows_in_the_hessians_of_the_law():
+    @functools.cache
     def law(*freeze):
         return splitting_law(Problem.two_layer(input_bias=True, freeze=freeze))
 
@@ -86,8 +88,34 @@ def test_frozen_blocks_have_no_rows_in_the_hessians_of_the_law():
         assert all(text.count("$") % 2 == 0 for text in (found.statement, *found.steps))
 
 
-def test_weight_decay_and_deep_networks_are_refused():
+@pytest.mark.parametrize("layer", [1, 2])
+def test_the_law_holds_in_every_layer_of_a_deep_network(layer):
+    problem = Problem.deep(3, "tanh", vector_output=True)
+    assert splitting_law_residuals(problem, layer) == {
+        "outputs": 0,
+        "first order": 0,
+        "second order": 0,
+        "form": 0,
+    }
+    found = splitting_law(problem, layer)
+    assert found.name == f"inertia of a split neuron, layer {layer}"
+    assert all(text.count("$") % 2 == 0 for text in (found.statement, *found.steps))
+    assert (r"m_{2}-\rho" if layer == 1 else r"o-\rho") in found.statement
+    assert (r"r_i = \delta^{(2)}_i" if layer == 1 else r"r_i = \partial R / \partial f_i") in found.steps[0]
+
+
+def test_a_copy_that_does_not_see_what_moves_before_the_layer_is_noticed(monkeypatch):
+    right = module._zeta
+    monkeypatch.setattr(
+        module,
+        "_zeta",
+        lambda i, copy, name: right(i, copy, name) if name == "h" else module.Tensor(name, (i.dim,))[i],
+    )
+    assert splitting_law_residuals(Problem.deep(3), 2)["second order"] != 0
+
+
+def test_weight_decay_and_layers_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="without weight decay, got weight decay 1; set it to 0"):
         splitting_law(Problem.two_layer(weight_decay=1))
-    with pytest.raises(ValueError, match="got a deep network"):
-        splitting_law_residuals(Problem.deep(3))
+    with pytest.raises(ValueError, match="there is no hidden layer 3; the network has 2"):
+        splitting_law_residuals(Problem.deep(3), 3)

@@ -98,7 +98,7 @@ def test_a_failure_of_the_compiler_is_said_in_one_sentence():
     def refused(theta: torch.Tensor) -> tuple[torch.Tensor]:
         raise torch._dynamo.exc.InternalTorchDynamoError("no such thing\nand a long trace")
 
-    call = accelerate._Fused(refused, 1)
+    call = accelerate._Fused(refused)
     call.call = refused
     with pytest.raises(RuntimeError, match=r"^torch.compile failed: no such thing; leave torch_compile out"):
         call(draw(3))

@@ -18,6 +18,7 @@ PLANS = [
     Plan("first", True),
     Plan("last"),
     Plan("last", in_place=False),
+    Plan("last", in_place=False, fused=True),
 ]
 
 

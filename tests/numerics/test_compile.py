@@ -703,10 +703,21 @@ def test_a_budget_that_does_not_hold_one_point_is_refused():
         system.hessian(theta)
     with pytest.raises(ValueError, match="give a larger one, or use Hessian-vector products"):
         system.hessian(draw(3, system.P))
-    system = compile_system(problem, draw(5000, 3), draw(5000), 40, memory_budget=200 * KIB)
-    system.gradient(theta)  # in blocks of samples, which outputs are not computed in
-    with pytest.raises(ValueError, match=r"the outputs of one point may hold \d+ bytes on the way"):
-        system.outputs(theta)
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 700])
+def test_results_in_large_pages_are_those_in_small_ones(count, monkeypatch):
+    system, _ = two_layer("tanh", input_bias=True)
+    theta = draw(count, system.P)
+    wanted = system.value_gradient_hessian(theta)
+    limit(monkeypatch, {"PIECE": 4096, "LEAST": 1})
+    monkeypatch.setattr(emit_batches, "LARGE", 1)
+    again, _ = two_layer("tanh", input_bias=True)
+    for found, right in zip(again.value_gradient_hessian(theta), wanted, strict=True):
+        assert found.shape == right.shape
+        assert found.is_contiguous()
+        assert torch.allclose(found, right, rtol=1e-13, atol=1e-14)
+        found.add_(1)  # results may be overwritten
 
 
 @pytest.mark.slow

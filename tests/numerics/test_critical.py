@@ -7,8 +7,8 @@ import torch
 
 from derivations.problem import Problem
 from numerics.compile import compile_system
-from numerics.critical import SCALES, find_critical_points, polish, starts, trained
-from numerics.spectrum import spectrum
+from numerics.critical import SCALES, curvature_scale, find_critical_points, polish, starts, trained
+from numerics.spectrum import Inertia, spectrum
 from numerics.tolerances import CRITICAL_GRADIENT, LARGEST_PARAMETER
 
 
@@ -137,3 +137,30 @@ def test_width_one_best_fit_of_the_one_dimensional_data():
     assert float(system.value(best)) == pytest.approx(0.008172288778644, rel=1e-9)
     eigenvalues = spectrum(system.hessian(best)).eigenvalues
     assert eigenvalues == pytest.approx((0.184956346265, 1.09766106666, 2.450889750971), rel=1e-9)
+
+
+def test_the_usual_size_of_the_hessian_tells_a_zero_of_higher_order():
+    """Even targets and tanh: R = 1/2 + E tanh(w x)^2 a^2 / 2, whose Hessian vanishes at the origin; close by it is a tiny saddle."""
+    system = compile_system(Problem.two_layer("tanh", "square"), [[-1.0], [1.0]], [1.0, 1.0], 1)
+    scale = curvature_scale(system)
+    assert 0.1 < scale < 10
+    assert curvature_scale(system) == scale
+    near = torch.tensor([1e-5, 1e-5], dtype=torch.float64)
+    hessian = system.hessian(near)
+    assert spectrum(hessian).kind == "saddle"  # relative to itself it is one
+    assert (spectrum(hessian, scale).inertia, spectrum(hessian, scale).kind) == (
+        Inertia(0, 2, 0),
+        "degenerate",
+    )
+
+
+def test_each_row_has_its_own_index(linear):
+    """From one place: to the saddle uphill, down to the minimum."""
+    near = torch.tensor([[0.6, 0.5]] * 3, dtype=torch.float64)
+    found = find_critical_points(linear, near, index=torch.tensor([1, 0, -1]))
+    ends = [float(row.abs().min()) for row in found.theta]
+    assert ends[0] < 1e-9
+    assert ends[1] == pytest.approx(1.5**0.5, rel=1e-9)
+    assert len(ends) == 3
+    with pytest.raises(ValueError, match="accepted are 0 to 2"):
+        find_critical_points(linear, near, index=torch.tensor([1, 3, 0]))

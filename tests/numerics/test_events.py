@@ -195,3 +195,21 @@ def test_a_batch_has_the_events_of_each_trajectory_alone() -> None:
 def test_bad_events_are_refused(make, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_an_event_that_stops_gives_the_first_crossings_of_each_row_and_no_later_ones() -> None:
+    """y' = 1 in one large step: thresholds at 1, 2, 2 and 3 from the starts 0, 1.5 and 2.5."""
+    levels = torch.tensor([1.0, 2.0, 2.0, 3.0], dtype=torch.float64)
+    start = torch.tensor([[0.0], [1.5], [2.5]], dtype=torch.float64)
+    looked = []
+
+    def thresholds(y: Tensor) -> Tensor:
+        looked.append(len(y))
+        return y - levels
+
+    stop = Event("threshold", thresholds, stop=True)
+    result = integrate(torch.ones_like, start, 10.0, events=[stop], first_step=10.0)
+    found = [(c.row, c.channel, c.direction, round(c.time, 12)) for c in result.crossings]
+    assert found == [(0, 0, 1, 1.0), (1, 1, 1, 0.5), (1, 2, 1, 0.5), (2, 3, 1, 0.5)]
+    assert [round(float(y[0]), 12) for y in result.final_state] == [1.0, 2.0, 3.0]
+    assert max(looked) == len(start)  # bisected row by row, however many functions cross

@@ -193,3 +193,13 @@ def report_content(small_landscape: Landscape) -> ReportContent:
         references=("sympy2017", "pytorch2019"),
         warnings=("The search at width 3 was stopped after 30 % of its starts.",),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def connected_line() -> Any:
+    """The landscape of widths 1 and 2 of the shipped one-dimensional data, from few starts."""
+    import workbench as wb
+
+    content = wb.load(wb.shipped_studies()["tanh-1d"]).to_dict()
+    content["landscape"] |= {"starts": 60, "widths": [1, 2]}
+    return wb.Analysis(wb.study_from_mapping(content)).landscape()

@@ -237,3 +237,23 @@ def test_without_the_library_the_points_say_so(
     assert analysis.dataset is not None
     (found,) = certified([bare(landscape.points[0])], analysis.problem, analysis.dataset)
     assert (found.status, "pip install" in str(found.not_certified)) == (Status.SUPPORTED, True)
+
+
+def test_a_point_with_an_eigenvalue_below_rounding_is_certified_at_the_floats_next_to_it() -> None:
+    """Three tanh neurons on the shipped one-dimensional data: the smallest eigenvalue, -2.0729409e-8 in 50 digits, is 1e-11 of the largest."""
+    theta = {
+        "a": [14.7142714985884, -13.0640355253296, 0.5615648958307031],
+        "w": [[0.32936480024277753], [0.39859431329287504], [1.3287051751708694]],
+        "b": [1.0813767793612445, 1.505037707804231, 5.836101927999652],
+    }
+    analysis = Analysis(load(ROOT / "workbench/studies/tanh-1d.toml"))
+    before = CriticalPoint(
+        "m3.1", 3, theta, 0.00448254615586399, 8.6e-15, (-2.07e-8,), Inertia(0, 1, 8), stratum="set of unknown dimension",
+        manifold_dimension=None, unexplained_zeros=1, zeros=Zeros(unexplained=1),
+    )  # fmt: skip
+    (after,) = certified([before], analysis.problem, analysis.dataset)
+    assert after.status is Status.CERTIFIED
+    assert after.inertia == Inertia(1, 0, 8)
+    assert (after.stratum, after.unexplained_zeros, after.not_certified) == ("irreducible", 0, None)
+    exact = [14.7142715114514, -13.0640355383094, 0.56156489594799]  # Newton's method in 50 digits
+    assert max(abs(u - v) for u, v in zip(after.theta["a"], exact, strict=True)) < 1e-12

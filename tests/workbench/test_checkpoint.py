@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from workbench.checkpoint import Checkpoint, checkpoint_for
+from workbench.checkpoint import Checkpoint, checkpoint_for, clean
+from workbench.store import source_digest
 
 STUDY = """
 schema = 1
@@ -168,7 +169,7 @@ def test_the_variable_gives_seconds_or_switches_off(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WORKBENCH_CHECKPOINT", "2.5")
     found = checkpoint_for(tmp_path, "key", "cpu")
     assert found is not None
-    assert (found.seconds, found.path) == (2.5, tmp_path / "key.npz")
+    assert (found.seconds, found.path) == (2.5, tmp_path / f"{source_digest()[:12]}-key.npz")
     monkeypatch.setenv("WORKBENCH_CHECKPOINT", "off")
     assert checkpoint_for(tmp_path, "key", "cpu") is None
     monkeypatch.setenv("WORKBENCH_CHECKPOINT", "often")
@@ -183,3 +184,39 @@ def test_a_finished_run_takes_the_drafts_of_killed_ones_with_it(tmp_path: Path) 
     (tmp_path / ".other-0123456789ab.npz").write_bytes(b"of another run")
     checkpoint.remove()
     assert [path.name for path in tmp_path.iterdir()] == [".other-0123456789ab.npz"]
+
+
+def test_files_that_nobody_takes_up_are_deleted_and_that_is_said(tmp_path: Path) -> None:
+    key, own, other, day = "0" * 64, source_digest()[:12], "f" * 12, 86_400.0
+    ages = {
+        f"{own}-{key}.npz": 29.0,
+        f"{own}-{'1' * 64}.npz": 31.0,
+        f"{other}-{key}.npz": 2.0,
+        f"{other}-{'1' * 64}.npz": 0.5,
+        f"{key}.npz": 2.0,  # from before names held the code
+        f".{other}-{key}-0123456789ab.npz": 2.0,
+        "mine.npz": 99.0,
+        "notes.txt": 99.0,
+    }
+    for name, days in ages.items():
+        (tmp_path / name).write_bytes(b"x" * 250_000)
+        os.utime(tmp_path / name, (time.time() - days * day,) * 2)
+    with pytest.warns(RuntimeWarning, match=r"deleted 4 files \(1\.0 MB\) that interrupted runs had left"):
+        clean(tmp_path)
+    left = {f"{own}-{key}.npz", f"{other}-{'1' * 64}.npz", "mine.npz", "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    clean(tmp_path)  # nothing to say
+    clean(tmp_path / "none")
+
+
+def test_a_checkpoint_of_another_version_is_not_taken_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mine = checkpoint_for(tmp_path, "0" * 64, "cpu")
+    assert mine is not None
+    mine.save({"t": torch.ones(1)})
+    monkeypatch.setattr("workbench.checkpoint.source_digest", lambda: "e" * 64)
+    theirs = checkpoint_for(tmp_path, "0" * 64, "cpu")
+    assert theirs is not None
+    assert theirs.load() is None
+    assert mine.load() is not None

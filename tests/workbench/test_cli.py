@@ -18,8 +18,10 @@ import pytest
 from derivations.errors import AssumptionError
 from workbench import options
 from workbench.__main__ import main
+from workbench.compiling import Running
 from workbench.errors import NotThere, StudyError
 from workbench.flow_settings import FlowSettings
+from workbench.graph_queries import QUESTIONS, Answer
 from workbench.study import shipped_studies
 
 COMMANDS = ("derive", "evaluate", "flow", "critical", "landscape", "verify", "report")
@@ -65,6 +67,13 @@ class Result(types.SimpleNamespace):
 
     def write_graph(self, path: str) -> None:
         Path(path).write_text("<graphml/>")
+
+    def drawn_as(self, drawing: str) -> Any:
+        self.drawing = drawing
+        return self
+
+    def ask(self, question: str) -> Answer:
+        return Answer(question, f"asked {question}", ("a",), (("b",),))
 
     def text(self) -> str:
         return f"text of {self.content['what']}"
@@ -254,6 +263,11 @@ def test_without_a_command_the_help_is_an_error(
         (["critical", STUDY, "--seed", "-1"], "Invalid value for '--seed'"),
         (["critical", STUDY, "--seed", "x"], "Invalid value for '--seed'"),
         (["critical", STUDY, "--starts", "0"], "Invalid value for '--starts'"),
+        (["critical", STUDY, "--exhaust", "-1"], "Invalid value for '--exhaust'"),
+        (["verify", STUDY, "--memory", "lots"], "found 'lots'; accepted: a number of bytes, such as 65536"),
+        (["critical", STUDY, "--memory", "0.5"], "found '0.5'; accepted: a number of bytes"),
+        (["landscape", STUDY, "--memory", "-1MiB"], "found '-1MiB'; accepted: a number of bytes"),
+        (["critical", STUDY, "--memory", "3 TB"], "(units B, kB, MB, GB, KiB, MiB, GiB)"),
         (["critical"], "STUDY"),
         (["evaluate", STUDY], "--at"),
         (["flow", STUDY, "--from", "t.json"], "--until"),
@@ -271,6 +285,10 @@ def test_without_a_command_the_help_is_an_error(
         ),
         (["critical", STUDY, "--json", "/no/such/place.json"], "make '/no/such' first"),
         (["critical", STUDY, "--json", "/"], "the directory '/'"),
+        (["landscape", STUDY, "--ask", "escape"], "Did you mean 'escapes'"),
+        (["landscape", STUDY, "--ask", "escapes:m1.1"], "escapes alone"),
+        (["landscape", STUDY, "--ask", "descents-into"], "descents-into:ID with the id of a point"),
+        (["landscape", STUDY, "--drawing", "hase"], "Did you mean 'hasse'"),
         (["landscape", STUDY, "--graph", "g.xml"], "ends in .graphml, .dot, .json, .tikz, .tex"),
         (["landscape", STUDY, "--figure", "g.doc"], "ends in .pdf, .png, .svg"),
         (["landscape", STUDY, "--figure", "-"], "ends in .pdf, .png, .svg"),
@@ -311,16 +329,6 @@ def test_a_cuda_device_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         options.check_device("cuda:2")
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["show", "balance-law"], ["check", "x", "--set", "m=3"]])
-def test_the_library_of_results_says_that_it_is_not_there(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["theorem", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("workbench: the library of results is not in this version; ")
-
-
 # -- what the commands do --
 
 
@@ -345,6 +353,46 @@ def test_settings_reach_the_analysis(
     assert main(["critical", STUDY]) == 0
     assert (fake.made.settings["seed"], fake.made.settings["store"]) == (None, None)
     assert (fake.made.study.landscape.seed, fake.made.study.landscape.starts) == (0, 2000)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "flow", "critical", "landscape", "verify", "report"])
+def test_memory_and_torch_compile_reach_the_analysis(
+    command: str, fake: type[Fake], theta: str, tmp_path: Path
+) -> None:
+    arguments = required(command, theta, tmp_path)
+    assert main(arguments) == 0
+    assert fake.made.settings["running"] == Running()
+    assert main([*arguments, "--memory", "512MiB", "--torch-compile"]) == 0
+    assert fake.made.settings["running"] == Running(torch_compile=True, memory_budget=512 * 1024**2)
+
+
+def test_a_budget_that_is_too_small_and_a_compiler_that_is_missing_are_bad_input(
+    theta: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["evaluate", STUDY, "--at", theta, "--memory", "10"]) == 2
+    assert "the memory budget is 10: give a larger one" in capsys.readouterr().err
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert main(["evaluate", STUDY, "--at", theta, "--torch-compile"]) == 2
+    err = capsys.readouterr().err
+    assert "no-such-compiler is not on the PATH" in err
+    assert "internal error" not in err
+
+
+def test_what_a_reader_of_a_flow_must_know_goes_to_standard_error(
+    fake: type[Fake], theta: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fake.flow
+
+    def flow(self: Any, *arguments: Any) -> Any:
+        result = plain(self, *arguments)
+        result.content["notes"] = ["Kinks were stepped across."]
+        return result
+
+    monkeypatch.setattr(fake, "flow", flow)
+    assert main(["flow", STUDY, "--from", theta, "--until", "10", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["notes"] == ["Kinks were stepped across."]
+    assert "workbench: Kinks were stepped across.\n" in err
 
 
 @pytest.mark.parametrize("command", ["evaluate", "flow", "critical", "landscape", "verify"])
@@ -471,6 +519,23 @@ def test_graph_and_figure_are_written(fake: type[Fake], tmp_path: Path) -> None:
     assert main(["landscape", STUDY, "--graph", str(graph), "--figure", str(figure)]) == 0
     assert (graph.read_text(), figure.read_text()) == ("<graphml/>", "drawn")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_questions_are_answered_below_the_tables_and_in_the_json(
+    fake: type[Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["landscape", STUDY, "--ask", "escapes", "--ask", "descents-into:m2.1"]
+    assert main(asked) == 0
+    assert "descents-into:m2.1: asked descents-into:m2.1" in capsys.readouterr().out
+    assert main([*asked, "--json", "-"]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    assert [answer["question"] for answer in answers] == ["escapes", "descents-into:m2.1"]
+
+
+def test_the_questions_of_the_command_line_are_those_of_the_graph() -> None:
+    assert {question.partition(":")[0]: ":" in question for question in options.QUESTIONS} == {
+        name: wants_point for name, (_, wants_point) in QUESTIONS.items()
+    }
 
 
 def test_derive_shows_all_that_applies(fake: type[Fake], capsys: pytest.CaptureFixture[str]) -> None:

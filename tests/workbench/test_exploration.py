@@ -90,11 +90,11 @@ def test_three_seeds_give_one_list() -> None:
 
 @pytest.mark.slow
 def test_three_seeds_agree_on_the_minima_of_width_three() -> None:
-    """Not on all saddles: one or two of those above 0.003 are found from some seeds only, and completeness stays UNDECIDED."""
+    """One of them has a smallest eigenvalue of 3e-7 and is next to a saddle that random starts miss; completeness stays UNDECIDED."""
     found = [critical_points(3, 2000, seed) for seed in (0, 1, 2)]
     minima = [[entry for entry in list_of(one) if entry[1].negative == entry[1].zero == 0] for one in found]
     assert minima[0] == minima[1] == minima[2]
-    assert len(minima[0]) == 6
+    assert len(minima[0]) == 7
     values = [{round(p.value, 9) for p in one.points if p.width == 3} for one in found]
     union = set.union(*values)
     assert all(len(one) >= 0.75 * len(union) for one in values)
@@ -165,7 +165,9 @@ def test_graph_and_json(line: Landscape, tmp_path) -> None:
     graph = line.graph
     assert isinstance(graph, nx.MultiDiGraph)
     points, channels = {p.id for p in line.points}, {c.id for c in line.channels}
-    assert points <= set(graph) <= points | channels  # one end stands for all channels that level off at its risk
+    assert (
+        points <= set(graph) <= points | channels
+    )  # one end stands for all channels that level off at its risk
     assert sum(kind == "descent" for _, _, kind in graph.edges(data="kind")) == len(channels) + sum(
         e.kind == "descent" for e in line.edges
     )

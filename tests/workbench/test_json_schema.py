@@ -142,6 +142,9 @@ def check_points_and_edges(content: dict[str, Any]) -> None:
     assert done["status"] in ("PROVED", "SUPPORTED", "UNDECIDED")
     assert done["method"]
     assert {"expected", "found"} <= done.keys()
+    for check in done["checks"]:
+        assert check["status"] in STATUSES
+        assert {"name", "width", "statement", "computed", "expected"} <= check.keys()
     ids = [point["id"] for point in content["critical_points"]]
     assert len(set(ids)) == len(ids) > 0
     for point in content["critical_points"]:

@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "study: los: found an unknown key; accepted: a key of this table (schema, name, "
             "title, model, loss, "
-            "data, kkt, landscape, report). Did you mean 'loss'?"
+            "data, kkt, landscape, training, theorem, report). Did you mean 'loss'?"
         ],
     ),
     "key of another table": (
@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "study: seed: found an unknown key; accepted: a key of this table (schema, name, "
             "title, model, loss, "
-            "data, kkt, landscape, report). The key belongs to [landscape]."
+            "data, kkt, landscape, training, theorem, report). The key belongs to [landscape]."
         ],
     ),
     "key of another kind": (

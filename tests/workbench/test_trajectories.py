@@ -247,6 +247,22 @@ def test_the_table_tells_events_slides_drift_and_bad_ends() -> None:
         "balance of a neuron: kept to 0.001",
         "the risk rose on 2 steps",
     ]
+    stuck = {**content["trajectories"][1], "status": "stalled", "message": "Kinks meet. More.", "block": None}
+    descent = {"study": "test", "settings": {"step_size": 0.1}, "trajectories": [stuck]}
+    assert list(flow_table(descent).notes) == [
+        "start 0: Kinks meet",
+        "balance of a neuron: moved by 0.001; the gradient flow keeps it, a descent need not",
+    ]
+
+
+def test_a_start_where_too_many_kinks_meet_says_so_and_nothing_else() -> None:
+    """A silent neuron at w = 0: five kinks in two dimensions."""
+    (run,) = flows(study({"activation": "relu"}), [{"a": [1.0, 1.0], "w": [[0.0, 0.0], [1.0, 0.0]]}], 1.0)
+    assert (run["status"], run["t"]) == ("stalled", [0.0])
+    assert run["message"].startswith(
+        "More kinks meet here than there are directions across them. How the flow"
+    )
+    assert "step size fell" not in run["message"]
 
 
 def test_trajectories_show_themselves() -> None:

@@ -1,6 +1,7 @@
 r"""The disconnectivity graph: how the basins of one width join as the risk rises.
 
-A leaf for each minimum, and for each way to infinity; at the risk of a saddle the lines of the basins that meet there join.
+A leaf for each minimum, and for each way to infinity; at the risk of a saddle the lines of the basins that meet there join.  Where a
+string between two minima is lower than every listed saddle they join at the largest risk on it, an open mark without a name.
 
 >>> from workbench.graph_queries import Merge
 >>> leaf = {"m1.1": (0.001, "minimum"), "m1.2": (0.2, "minimum")}
@@ -20,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from workbench.graph_layout import value_scale
-from workbench.graph_queries import Merge
+from workbench.graph_queries import STRING, Merge
 from workbench.plots.canvas import BLUE, GREY, RED, WIDTH, YELLOW, style
 from workbench.plots.labels import pixels
 
@@ -125,7 +126,8 @@ def _tree(
         across = [x for x, _ in ends]
         ax.plot([min(across), max(across)], [level, level], color="black", lw=0.8, zorder=2)
         middle = (min(across) + max(across)) / 2
-        ax.plot(middle, level, "D", ms=3.2, mfc=RED, mec="white", mew=0.4, zorder=4, gid=f"node:{merge.via}")
+        inside, rim = ("white", RED) if _is_string(merge) else (RED, "white")
+        ax.plot(middle, level, "D", ms=3.2, mfc=inside, mec=rim, mew=0.4, zorder=4, gid=f"node:{merge.via}")
         for name in (name for part in merge.parts for name in part):
             tops[name] = middle, level
     for x, y in set(tops.values()):
@@ -141,11 +143,16 @@ def _tree(
     named: list[tuple[float, float]] = []
     for merge in joins:
         spot = pixels(ax, (_middle(merge, joins, at), scale.height(merge.value)))
-        if small or any(abs(spot[0] - x) < 26 * points and abs(spot[1] - y) < 8 * points for x, y in named):
+        close = (abs(spot[0] - x) < 26 * points and abs(spot[1] - y) < 8 * points for x, y in named)
+        if small or _is_string(merge) or any(close):
             continue
         named.append(spot)
         ax.annotate(merge.via, (_middle(merge, joins, at), scale.height(merge.value)), (3, 3), zorder=6,
                     textcoords="offset points", fontsize=6.5, color=RED)  # fmt: skip
+
+
+def _is_string(merge: Merge) -> bool:
+    return merge.via.startswith(STRING)
 
 
 def _middle(merge: Merge, joins: Sequence[Merge], at: Mapping[str, float]) -> float:
@@ -170,8 +177,11 @@ def _legend(ax: Axes, widths: Mapping[int, Basins]) -> None:
         for kind in LOOK
         if kind in kinds
     ]  # fmt: skip
-    if any(joins for _, joins in widths.values()):
+    strings = {_is_string(merge) for _, joins in widths.values() for merge in joins}
+    if False in strings:
         handles.append(Line2D([], [], ls="", marker="D", ms=4, mfc=RED, mec="white", label="basins meet"))
+    if True in strings:
+        handles.append(Line2D([], [], ls="", marker="D", ms=4, mfc="white", mec=RED, label="along a string"))
     handles.append(Line2D([], [], color=GREY, lw=0.9, ls=(0, (3, 2)), label="joined by no listed saddle"))
     inch = ax.get_window_extent().height / ax.figure.get_dpi()
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.28 / inch), ncols=len(handles),

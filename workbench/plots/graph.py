@@ -150,7 +150,7 @@ def draw_graph(
     graph = _Graph(
         (*nodes, *ends),
         Counter((e.source, e.target, e.kind) for e in edges if e.kind in EMBEDDINGS),
-        Counter([*((e.source, e.target) for e in edges if e.kind not in EMBEDDINGS), *links]),
+        Counter([*((e.source, e.target) for e in edges if e.kind == "descent"), *links]),
     )
     if ax is not None:
         frame = ax.get_window_extent()

@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from workbench.graph_layout import value_scale
+from workbench.graph_queries import EMBEDDINGS
 from workbench.graph_sheet import ENDS_AGREE, levels
 from workbench.plots.canvas import GREEN, GREY, WIDTH, canvas, style
 from workbench.plots.labels import pixels
@@ -92,7 +93,7 @@ def _draw(
     at = _places(ax, items, scale, widths)
     links = [(e.source, e.target) for e in edges if e.kind == "descent"]
     links += [(channel.source, _end(channel, ends)) for channel in channels]
-    _lines(ax, at, [(e.source, e.target) for e in edges if e.kind != "descent"], GREY, 0.35)
+    _lines(ax, at, [(e.source, e.target) for e in edges if e.kind in EMBEDDINGS], GREY, 0.35)
     _lines(ax, at, links, GREEN, max(0.06, min(0.5, 40 / (1 + len(links)))))
     for kind, (marker, size, colour) in KINDS.items():
         chosen = [at[name] for name, _, _, one in items if one == kind]
@@ -109,7 +110,7 @@ def _draw(
                 zorder=4,
             )
     _names(ax, points, edges, at)
-    _legend(ax, {kind for *_, kind in items}, bool(links), any(e.kind != "descent" for e in edges))
+    _legend(ax, {kind for *_, kind in items}, bool(links), any(e.kind in EMBEDDINGS for e in edges))
 
 
 def _kind(point: CriticalPoint) -> str:
@@ -154,7 +155,7 @@ def _places(
 
 
 def _lines(
-    ax: Axes, at: Mapping[str, Pair], links: Sequence[Pair] | Sequence[Any], colour: str, alpha: float
+    ax: Axes, at: Mapping[str, Pair], links: Sequence[tuple[str, str]], colour: str, alpha: float
 ) -> None:
     ax.add_collection(
         LineCollection(
@@ -166,7 +167,7 @@ def _lines(
 
 def _names(ax: Axes, points: Sequence[CriticalPoint], edges: Sequence[Edge], at: Mapping[str, Pair]) -> None:
     """Name the lowest minima of each width, then what is embedded from nothing, where no name stands in the way."""
-    embedded = {edge.target for edge in edges if edge.kind != "descent"}
+    embedded = {edge.target for edge in edges if edge.kind in EMBEDDINGS}
     by_width: dict[int, list[CriticalPoint]] = defaultdict(list)
     for point in sorted(points, key=lambda point: (point.value, point.id)):
         by_width[point.width].append(point)
