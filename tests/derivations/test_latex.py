@@ -182,6 +182,9 @@ class Reader:
     def base(self, token):
         if token[0].isdigit():
             return float(token)
+        if token == "(" and self.items[self.at : self.at + 3] == ["J", r"\theta", ")"]:
+            self.at += 3
+            return self.symbol(r"(J\theta)")
         if token == "(":
             value = self.sum()
             self.take(")")
