@@ -171,6 +171,7 @@ def quadratic(sign: int = 1) -> Finding:
         c * e * ((2 * s * mu - 2 * s * nu) - 2 * s * (mu - nu))
     )
     steps = (
+        r"A rotation that makes the symmetric $M$ diagonal keeps norms, the problem and its flow, and then every coordinate moves by itself: two of them are checked.",
         r"$\partial_{u_j}\mathcal N = 2 s_j M u_j = \lambda u_j$: each non-zero $u_j$ is an eigenvector with $s_j \mu = \lambda/2 = \mathcal N$, so all neurons of one "
         r"sign lie in one eigenspace.",
         r"$u_j' = 2 s_j M u_j$ is solved by $u_j(t) = e^{2 s_j M t} u_j(0)$.",
@@ -195,6 +196,7 @@ def linear(sign: int = 1) -> Finding:
         "value on the sphere": (sigma * x * z).subs({x: 1 / sqrt(2), z: 1 / sqrt(2)}) - sigma / 2,
     }
     steps = (
+        r"Rotations on both sides that make $M$ diagonal (its singular values) keep norms, the problem and its flow; then every pair of coordinates moves by itself: one is checked.",
         r"$M V = \lambda U$, $M^\top U = \lambda V$: the columns are singular pairs with the one singular value $\sigma = \lambda$, $|U| = |V|$ and $\mathcal N = "
         r"\sigma/2$ on the sphere.",
         r"In a singular pair the flow is $\cosh$ and $\sinh$ of $\sigma t$.",
