@@ -238,8 +238,9 @@ class Analysis:
 
     def training(self) -> TrainingRun:
         """Return the training run of the study, its stalls explained by the critical points of the landscape."""
-        from workbench.training import train
+        from workbench.training import stated, train
 
+        stated(self.required_study("a training run"))  # refused before the landscape is searched
         self._plan(2.0)
         return train(self, self.landscape())
 

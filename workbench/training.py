@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from workbench.analysis import Analysis
     from workbench.landscape import Landscape
     from workbench.results import CriticalPoint
+    from workbench.study import Study, TrainingTable
 
-__all__ = ["Dip", "Embedded", "Stall", "TrainingRun", "dips", "embedded_near", "train"]
+__all__ = ["Dip", "Embedded", "Stall", "TrainingRun", "dips", "embedded_near", "stated", "train"]
 
 Array = NDArray[np.float64]
 
@@ -168,6 +169,27 @@ class TrainingRun:
         return html_table(heads, rows, f"{self.study}, width {self.width}: stalls")
 
 
+def stated(study: Study) -> TrainingTable:
+    """Return the training that a study states.
+
+    Raises
+    ------
+    StudyError
+        If it states none, or a width that is not larger than those of the landscape.
+    """
+    wanted = study.training
+    if wanted is None:
+        raise StudyError(
+            f"{study.name}: training: found no such table; accepted: [training] with width, scale and until"
+        )
+    most = max(study.landscape.widths)
+    if wanted.width <= most:
+        raise StudyError(
+            f"{study.name}: training.width: found {wanted.width}; accepted: more than the widths of the landscape (up to {most})"
+        )
+    return wanted
+
+
 def train(analysis: Analysis, landscape: Landscape) -> TrainingRun:
     """Run the training that a study states, and explain its stalls by the critical points of a landscape.
 
@@ -186,16 +208,7 @@ def train(analysis: Analysis, landscape: Landscape) -> TrainingRun:
         If the landscape of the model is not there.
     """
     study = analysis.required_study("a training run")
-    wanted = study.training
-    if wanted is None:
-        raise StudyError(
-            f"{study.name}: training: found no such table; accepted: [training] with width, scale and until"
-        )
-    most = max(study.landscape.widths)
-    if wanted.width <= most:
-        raise StudyError(
-            f"{study.name}: training.width: found {wanted.width}; accepted: more than the widths of the landscape (up to {most})"
-        )
+    wanted = stated(study)
     data = analysis.required_data("a training run")
     shape = architecture(analysis.problem, data.d, data.o)
     system = analysis.compile(wanted.width)
