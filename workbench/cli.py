@@ -44,7 +44,7 @@ from workbench.cli_options import (
 from workbench.cli_session import analysis_of, points_of
 from workbench.cli_theorem import theorem
 from workbench.errors import NotThere
-from workbench.output import draw, print_tables, show, write_json
+from workbench.output import draw, print_files, print_tables, show, write_json
 
 __all__ = ["app"]
 
@@ -285,11 +285,7 @@ def report(
         study, device, dtype, seed, starts, memory=memory, torch_compile=torch_compile
     ) as analysis:
         files = analysis.report(output, pdf=not no_pdf)
-    for path in [files.tex, files.json, *files.figures, files.pdf]:
-        if path is not None:
-            typer.echo(str(path))
-    if files.message:
-        _note(files.message)
+    print_files(files)
     if files.refuted:
         raise typer.Exit(1)
 

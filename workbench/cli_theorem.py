@@ -10,7 +10,7 @@ import typer
 
 from workbench import library_tables, options
 from workbench.cli_options import Device, Dtype, Json, Name, NoPdf, Output, Seed, Verbose, checked
-from workbench.output import print_tables, write_json
+from workbench.output import print_files, print_tables, write_json
 from workbench.progress import progress_for
 
 __all__ = ["theorem"]
@@ -93,10 +93,6 @@ def theorem_report(
     study = theorem_study(name, options.settings_of(settings or ()))
     with redirect_stdout(sys.stderr), progress_for() as progress:
         files = report_theorem(study, output, Bench(device, dtype, seed or 0, progress), pdf=not no_pdf)
-    for path in [files.tex, files.json, *files.figures, files.pdf]:
-        if path is not None:
-            typer.echo(str(path))
-    if files.message:
-        typer.echo(f"workbench: {files.message}", err=True)
+    print_files(files)
     if files.refuted:
         raise typer.Exit(1)

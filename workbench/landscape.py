@@ -17,12 +17,13 @@ import networkx as nx
 
 from derivations.critical_sets import CriticalSets
 from derivations.html_table import html_table
+from workbench.channel_ends import ends_of
 from workbench.descent_records import Barrier, judged_barriers
 from workbench.errors import Refusal
 from workbench.exact_sets import sets_content
 from workbench.graph_files import write_graph
 from workbench.graph_queries import Answer, ask, embedding_order, leaves, merges
-from workbench.graph_sheet import ENDS_AGREE, levels
+from workbench.options import DRAWINGS
 from workbench.results import Channel, CriticalPoint, Edge, EmbeddingCheck, WidthSearch
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Landscape"]
 
 SCHEMA = 1
-DRAWINGS = ("layers", "hasse", "disconnectivity")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Landscape:
         """The graph; node and edge attributes are the fields of the records.
 
         Descents that meet no critical point end in nodes of kind ``infinity`` or ``unresolved``, one for all of a width that level off
-        at the same risk, to a relative ``ENDS_AGREE``.
+        at the same risk; see ``workbench.channel_ends``.
         """
         graph = nx.MultiDiGraph(study=self.study, seed=self.seed)
         graph.graph["strings"] = [
@@ -130,17 +130,15 @@ class Landscape:
             )
         for edge in self.edges:
             graph.add_edge(edge.source, edge.target, kind=edge.kind, **edge.details)
-        ends: dict[tuple[int, str, int], str] = {}
-        level = levels([channel.value for channel in self.channels], ENDS_AGREE)
-        for channel, number in zip(self.channels, level, strict=True):
-            kind = "infinity" if channel.reason == "infinity" else "unresolved"
-            end = ends.setdefault((channel.width, kind, number), channel.id)
-            value = min(channel.value, graph.nodes[end]["value"] if end in graph else channel.value)
-            graph.add_node(end, id=end, width=channel.width, value=value, kind=kind)
-            details = {
-                name: value for name, value in vars(channel).items() if name not in ("id", "source", "width")
-            }
-            graph.add_edge(channel.source, end, kind="descent", **details)
+        for end in ends_of(self.channels):
+            graph.add_node(end.id, id=end.id, width=end.width, value=end.value, kind=end.kind)
+            for channel in end.channels:
+                details = {
+                    name: value
+                    for name, value in vars(channel).items()
+                    if name not in ("id", "source", "width")
+                }
+                graph.add_edge(channel.source, end.id, kind="descent", **details)
         return graph
 
     @cached_property

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from workbench.atomic import replacing
 
 if TYPE_CHECKING:
+    from workbench.report import ReportFiles
     from workbench.tables import Table
 
-__all__ = ["draw", "is_device", "plain", "print_tables", "show", "write", "write_json"]
+__all__ = ["draw", "is_device", "plain", "print_files", "print_tables", "show", "write", "write_json"]
 
 PIECE = 8192
 
@@ -71,6 +72,14 @@ def print_tables(shown: Iterable[Table]) -> None:
                 drawn.add_row(*map(Text, row))
             console.print(Text(table.title), drawn, *map(Text, table.notes), sep="\n")
     show("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def print_files(files: ReportFiles) -> None:
+    """Print the paths of a report on standard output, and what there is to tell of it on standard error."""
+    paths = [files.tex, files.json, *files.figures, files.pdf]
+    show("".join(f"{path}\n" for path in paths if path is not None))
+    if files.message:
+        print(f"workbench: {files.message}", file=sys.stderr)
 
 
 def show(text: str) -> None:

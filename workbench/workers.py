@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from workbench.errors import NotThere, StudyError
 
-__all__ = ["Here", "Workers", "opened", "pieces"]
+__all__ = ["Here", "Workers", "opened"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -69,15 +69,6 @@ class _Dask:
             if update is not None:
                 update(done / len(futures))
         return list(self.client.gather(futures))
-
-
-def pieces(rows: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Cut rows into pieces of one size, the last one shorter.
-
-    >>> pieces([1, 2, 3], 2)
-    [[1, 2], [3]]
-    """
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from workbench.landscape import Landscape
 from workbench.plots.disconnectivity import draw_disconnectivity
 from workbench.plots.graph_dense import draw_dense
 from workbench.plots.hasse import draw_hasse
-from workbench.results import CriticalPoint, Edge, Inertia
+from workbench.results import Channel, CriticalPoint, Edge, Inertia
 
 
 def point(name: str, value: float, negative: int = 0) -> CriticalPoint:
@@ -103,3 +103,16 @@ def test_many_points_are_all_drawn_and_names_do_not_hide_the_lowest_minima() -> 
     drawn = sum(len(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "None")
     assert drawn == len(points)
     assert {"m1.0", "m2.999"} <= {text.get_text() for text in axes.texts}
+
+
+def test_a_run_that_is_not_resolved_is_not_drawn_as_one_to_infinity() -> None:
+    points, edges = many(400)
+    runs = [
+        Channel(f"inf.m1.{k}", "m1.1", 1, 0, 1, reason, 0.005, 9.0, 1e9)
+        for k, reason in enumerate(("infinity", "unresolved"))
+    ]
+    axes = draw_dense(points, edges, runs).axes[0]  # type: ignore[union-attr]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert {"to infinity", "not resolved"} <= set(legend)
+    drawn = sum(len(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "None")
+    assert drawn == len(points) + 2

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import torch
 
 import workbench as wb
 from workbench import search
@@ -13,7 +14,7 @@ from workbench import workers as hands
 from workbench.errors import NotThere, StudyError
 from workbench.prefetch import compute
 from workbench.store import Store
-from workbench.workers import Here, opened, pieces
+from workbench.workers import Here, opened
 
 SHIPPED = wb.load(wb.shipped_studies()["five-points"])
 STUDY = SHIPPED.with_overrides(starts=26)
@@ -98,8 +99,12 @@ def test_a_piece_is_plain_data_and_stands_alone() -> None:
     assert len(compute(piece)["outcome"]) == 6
 
 
-def test_pieces_hold_every_row_once() -> None:
-    assert [len(part) for part in pieces(range(1001), 500)] == [500, 500, 1]
+def test_pieces_hold_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PIECE", 500)
+    rows = torch.arange(1001.0)[:, None]
+    cut = [part for part, _ in search.parts(rows, None)]
+    assert [len(part) for part in cut] == [500, 500, 1]
+    assert torch.equal(torch.cat(cut), rows)
 
 
 def test_this_process_tells_its_progress() -> None:

@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
+from workbench.channel_ends import End, ends_of
 from workbench.graph_layout import Box, arc, detour, grid, trunk
 from workbench.graph_sheet import ENDS_AGREE, LEAD, Item, Sheet, arrange, level_names, levels, tracks
 from workbench.plots.canvas import BLUE, GREY, PURPLE, RED, WIDTH, YELLOW, canvas, style
@@ -146,7 +147,7 @@ def draw_graph(
         raise ValueError(f"a graph needs points with finite losses, found {[node.value for node in nodes]}")
     if len(nodes) > MOST_POINTS:
         return draw_dense(points, edges, channels, ax)
-    ends, links = _channel_ends(channels, {node.id: node.width for node in nodes})
+    ends, links = _channel_ends(channels)
     graph = _Graph(
         (*nodes, *ends),
         Counter((e.source, e.target, e.kind) for e in edges if e.kind in EMBEDDINGS),
@@ -174,25 +175,20 @@ def _kind(point: CriticalPoint) -> tuple[str, str, str]:
     return point.kind, point.id, f"({signs.negative}, {signs.zero}, {signs.positive})"
 
 
-def _channel_ends(
-    channels: Sequence[Channel], widths: Mapping[str, int]
-) -> tuple[list[_Node], list[tuple[str, str]]]:
+def _channel_ends(channels: Sequence[Channel]) -> tuple[list[_Node], list[tuple[str, str]]]:
     """Make one end for the channels of a width and a reason that level off at the same loss, or one for all of them.
 
     It stands at the lowest of their values, which is the nearest to the limit that they all approach from above.
     """
-    found = levels([channel.value for channel in channels], ENDS_AGREE)
-    lowest: dict[int, float] = {}
-    groups: dict[tuple[int, str], dict[int, list[Channel]]] = defaultdict(lambda: defaultdict(list))
-    for level, channel in zip(found, channels, strict=True):
-        lowest[level] = min(channel.value, lowest.get(level, math.inf))
-        groups[widths[channel.source], channel.reason][level].append(channel)
+    groups: dict[tuple[int, str], list[End]] = defaultdict(list)
+    for end in ends_of(channels):
+        groups[end.width, end.kind].append(end)
     ends, links = [], []
-    for (width, reason), by_level in sorted(groups.items()):
+    for (width, reason), found in sorted(groups.items()):
+        every = [(end.level, end.channels) for end in sorted(found, key=lambda end: end.level)]
         # Many levels of one kind would drown the critical points: they become one end, with the range of its values.
-        every = [(lowest[level], group) for level, group in sorted(by_level.items())]
         if len(every) > MOST_ENDS:
-            every = [(min(low for low, _ in every), list(chain.from_iterable(group for _, group in every)))]
+            every = [(every[0][0], tuple(chain.from_iterable(group for _, group in every)))]
         for low, group in every:
             high = max(channel.value for channel in group)
             text = level_names([low])[0]

@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
+from workbench.channel_ends import ends_of
 from workbench.graph_layout import value_scale
 from workbench.graph_queries import EMBEDDINGS
-from workbench.graph_sheet import ENDS_AGREE, levels
 from workbench.plots.canvas import GREEN, GREY, WIDTH, canvas, style
 from workbench.plots.labels import pixels
 from workbench.results import Channel, CriticalPoint, Edge
@@ -39,7 +39,9 @@ KINDS = {  # marker, size in points, colour
     "maximum": ("^", 3.4, "#AA3377"),
     "constant network": ("o", 3.0, "#777777"),
     "to infinity": (">", 3.2, "white"),
+    "not resolved": ("X", 3.2, "white"),
 }
+ENDS = {"infinity": "to infinity", "unresolved": "not resolved"}
 APART = 4.2  # points between markers of one loss
 ROOM = 0.62  # share of a column that markers may fill
 HIGH = 7.4  # inches
@@ -87,12 +89,12 @@ def _draw(
     for edge in range(len(widths) - 1):
         ax.axvline(edge + 0.5, color="#C4C4C4", lw=0.6, zorder=0)
 
-    ends = _ends(channels, {point.id: point.width for point in points})
+    ends = ends_of(channels)
     items = [(p.id, p.width, p.value, _kind(p)) for p in points]
-    items += [(name, width, value, "to infinity") for name, (width, value) in ends.items() if name]
+    items += [(end.id, end.width, end.value, ENDS[end.kind]) for end in ends]
     at = _places(ax, items, scale, widths)
     links = [(e.source, e.target) for e in edges if e.kind == "descent"]
-    links += [(channel.source, _end(channel, ends)) for channel in channels]
+    links += [(channel.source, end.id) for end in ends for channel in end.channels]
     _lines(ax, at, [(e.source, e.target) for e in edges if e.kind in EMBEDDINGS], GREY, 0.35)
     _lines(ax, at, links, GREEN, max(0.06, min(0.5, 40 / (1 + len(links)))))
     for kind, (marker, size, colour) in KINDS.items():
@@ -116,21 +118,6 @@ def _draw(
 def _kind(point: CriticalPoint) -> str:
     signs = point.inertia
     return point.kind if signs.negative + signs.zero + signs.positive else "constant network"
-
-
-def _ends(channels: Sequence[Channel], widths: Mapping[str, int]) -> dict[str, tuple[int, float]]:
-    """Return one end for all channels of a width that level off at the same loss."""
-    out: dict[str, tuple[int, float]] = {}
-    for number, channel in zip(levels([c.value for c in channels], ENDS_AGREE), channels, strict=True):
-        width = widths[channel.source]
-        name = f"end {width} {number}"
-        out[name] = width, min(channel.value, out.get(name, (width, channel.value))[1])
-    return out
-
-
-def _end(channel: Channel, ends: Mapping[str, tuple[int, float]]) -> str:
-    near = [name for name, (width, _) in ends.items() if width == channel.width]
-    return min(near, key=lambda name: abs(ends[name][1] - channel.value))
 
 
 def _places(
