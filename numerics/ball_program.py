@@ -13,12 +13,12 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import flint
-from sympy import Expr, Integer, Pow, srepr
+from sympy import Expr, Pow
 
 from derivations.generic import bind
 from derivations.problem import Problem
@@ -26,10 +26,10 @@ from numerics.arb_functions import NotEnclosed, exact_ball, function, power
 from numerics.emit_names import Names
 from numerics.emit_nodes import Node, Plan, Value, reachable
 from numerics.emit_results import Output
+from numerics.exact_graph import ExactGraph, ExactLowering
 from numerics.generated import derived_outputs
-from numerics.lowering import Lowering
 
-__all__ = ["BallGraph", "Program", "ball_graph"]
+__all__ = ["Program", "ball_graph"]
 
 Ball = Any
 Array = list[Ball]
@@ -39,36 +39,8 @@ Array = list[Ball]
 _IN_MATRIX, _IN_PYTHON, _CARRIED = 40, 150, 400
 
 
-@dataclass(frozen=True)
-class BallGraph:
-    """What is computed, as nodes, with the exact constants behind their codes.
-
-    Attributes
-    ----------
-    outputs : mapping
-        Name to node, order of its labels, and dimensions.
-    leaves : mapping
-        Name of a leaf in the graph to the name of its tensor.
-    constants : mapping
-        Code of a number to the number, which may hold sizes.
-    """
-
-    outputs: Mapping[str, Output]
-    leaves: Mapping[str, str]
-    constants: Mapping[str, Expr]
-
-
-@dataclass
-class _Exact(Lowering):
-    """The lowering with exact numbers, and functions by name."""
-
-    constants: dict[str, Expr] = field(default_factory=dict)
-
-    def number(self, expr: Expr) -> str:
-        """Return the code of a constant, and remember the constant."""
-        code = str(expr) if expr.is_Integer else srepr(expr)
-        self.constants[code] = expr
-        return code
+class _Exact(ExactLowering):
+    """The lowering for balls, whose powers may be any."""
 
     def power(self, expr: Pow) -> Value:
         """Lower a power, its exponent exact."""
@@ -77,15 +49,9 @@ class _Exact(Lowering):
             return self.graph.make("map", [base], payload=("power", self.number(exponent)))
         return self.graph.make("call", [base, self.value(exponent)], payload=("power",))
 
-    def call(self, expr: Expr) -> Value:
-        """Lower a function by its name."""
-        name = type(expr).__name__
-        function(name)  # refused here if there is no such ball form
-        return self.graph.make("map", [self.value(expr.args[0])], payload=(name,))
-
 
 @lru_cache(maxsize=64)
-def ball_graph(problem: Problem) -> BallGraph:
+def ball_graph(problem: Problem) -> ExactGraph:
     """Return the graph of risk, gradient and Hessian of a problem with a concrete activation and loss.
 
     Raises
@@ -98,12 +64,14 @@ def ball_graph(problem: Problem) -> BallGraph:
     known = [*batched, *(u.tensor for u in system.declarations), *(u.tensor for u in system)]
     reserved = frozenset(str(s) for tensor in known for s in tensor.dims)
     functions = dict(problem.functions)
-    work = _Exact(system, frozenset(batched), functions, Plan(layout="single"), Names(reserved))
+    work = _Exact(
+        system, frozenset(batched), functions, Plan(layout="single"), Names(reserved), known=function
+    )
     found = {
         name: Output(work.value(bind(expr, functions)), tuple(labels), work.sizes_of(labels))
         for name, (expr, labels) in outputs.items()
     }
-    return BallGraph(found, {label: t.name for t, label in work.names.tensors.items()}, work.constants)
+    return work.graph_of(found)
 
 
 class Program:
@@ -111,7 +79,7 @@ class Program:
 
     Parameters
     ----------
-    graph : BallGraph
+    graph : ExactGraph
         What is computed.
     wanted : sequence of str
         Outputs.
@@ -123,7 +91,7 @@ class Program:
 
     def __init__(
         self,
-        graph: BallGraph,
+        graph: ExactGraph,
         wanted: Sequence[str],
         sizes: Mapping[str, int],
         data: Mapping[str, list[Expr]],
@@ -183,9 +151,7 @@ class Program:
         return found
 
     def _constant(self, code: object) -> Ball:
-        expr = self.graph.constants[str(code)]
-        numbers = {symbol: Integer(self.sizes[symbol.name]) for symbol in expr.free_symbols}
-        return exact_ball(expr.subs(numbers) if numbers else expr)
+        return exact_ball(self.graph.constant(code, self.sizes))
 
     def _step(self, node: Node) -> Callable[[dict[int, Array]], Array]:
         """Return what computes a node from the arrays of its operands."""

@@ -21,10 +21,11 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from sympy import Expr, Integer, Mul
+from sympy import Expr, Integer
 
 from derivations.problem import Problem
 from numerics.ball_program import Program, ball_graph
+from numerics.exact_graph import block_layout
 
 __all__ = ["Ball", "BallSystem"]
 
@@ -56,14 +57,8 @@ class BallSystem:
         self.problem, self.sizes = problem, dict(sizes)
         self.graph = ball_graph(problem)
         self.data = {name: list(entries) for name, entries in data.items()}
-        self.layout: list[tuple[str, tuple[int, ...], slice]] = []
-        start = 0
-        for block in problem.blocks:
-            shape = tuple(self.sizes[str(dim)] for dim in block.tensor.dims)
-            length = int(Mul(*shape))
-            self.layout.append((block.name, shape, slice(start, start + length)))
-            start += length
-        self.P = start
+        self.layout = block_layout(problem, self.sizes)
+        self.P = self.layout[-1][2].stop
 
     @cached_property
     def _names(self) -> list[str]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 
 import torch
-from sympy import Expr, Integer, Pow, Symbol, srepr
+from sympy import Expr, Integer, Pow, Symbol
 from torch import Tensor
 
 from derivations.enclosure import NotEnclosed, real_range
@@ -28,11 +28,11 @@ from derivations.problem import Problem, n
 from numerics.emit_names import Names
 from numerics.emit_nodes import Node, Plan, Value, reachable
 from numerics.emit_results import Output
+from numerics.exact_graph import ExactGraph, ExactLowering
 from numerics.generated import derived_outputs
 from numerics.interval_tensors import EPS, SMALLEST, Interval, function, power, summed
-from numerics.lowering import Lowering
 
-__all__ = ["BoxGraph", "Program", "box_graph", "inexact", "nearest"]
+__all__ = ["Program", "box_graph", "inexact", "nearest"]
 
 Steps = list[tuple[int, Callable[[dict[int, Interval]], Interval]]]
 _NOTHING = Symbol("_none")
@@ -61,17 +61,8 @@ def nearest(expr: Expr) -> float:
     return value
 
 
-@dataclass
-class _Exact(Lowering):
-    """The lowering with exact numbers, and functions by name."""
-
-    constants: dict[str, Expr] = field(default_factory=dict)
-
-    def number(self, expr: Expr) -> str:
-        """Return the code of a constant, and remember the constant."""
-        code = str(expr) if expr.is_Integer else srepr(expr)
-        self.constants[code] = expr
-        return code
+class _Exact(ExactLowering):
+    """The lowering for batches of intervals, whose powers are integer ones, or of a square root."""
 
     def power(self, expr: Pow) -> Value:
         """Lower an integer power, or one of a square root."""
@@ -82,24 +73,9 @@ class _Exact(Lowering):
             return self.graph.make("map", [root], payload=("power", int(2 * expr.exp)))
         raise NotEnclosed(f"the power {expr} has no enclosure on batches")
 
-    def call(self, expr: Expr) -> Value:
-        """Lower a function by its name."""
-        name = type(expr).__name__
-        function(name)  # refused here if there is no enclosure
-        return self.graph.make("map", [self.value(expr.args[0])], payload=(name,))
-
-
-@dataclass(frozen=True)
-class BoxGraph:
-    """What is computed: nodes of the outputs, tensors behind the leaves, numbers behind the codes of constants."""
-
-    outputs: Mapping[str, Output]
-    leaves: Mapping[str, str]
-    constants: Mapping[str, Expr]
-
 
 @lru_cache(maxsize=64)
-def box_graph(problem: Problem, what: str) -> BoxGraph:
+def box_graph(problem: Problem, what: str) -> ExactGraph:
     """Return the graph of the gradient and what bounds it, of the Hessian, of its second part, or of the Jacobian."""
     general = replace(problem, activation=None, loss=None, freeze=(), rate=())
     functions = dict(problem.functions)
@@ -118,12 +94,12 @@ def box_graph(problem: Problem, what: str) -> BoxGraph:
         functions["ell"] = lambda orders, *u: loss(orders, *u) if orders[0] < 2 else Integer(0)
     known = [*batched, *(u.tensor for u in system.declarations), *(u.tensor for u in system)]
     reserved = frozenset(str(s) for tensor in known for s in tensor.dims)
-    work = _Exact(system, frozenset(batched), functions, Plan(layout="last"), Names(reserved))
+    work = _Exact(system, frozenset(batched), functions, Plan(layout="last"), Names(reserved), known=function)
     found = {}
     for name, (expr, labels) in outputs.items():
         bound = bind(expr, dict(problem.functions) if name == "weights" else functions)
         found[name] = Output(work.value(bound), tuple(labels), work.sizes_of(labels))
-    return BoxGraph(found, {label: t.name for t, label in work.names.tensors.items()}, work.constants)
+    return work.graph_of(found)
 
 
 def _weight(problem: Problem, formals: tuple[Index, ...]) -> Expr:
@@ -137,7 +113,7 @@ class Program:
 
     def __init__(
         self,
-        graph: BoxGraph,
+        graph: ExactGraph,
         wanted: Sequence[str],
         sizes: Mapping[str, int],
         data: Mapping[str, Sequence[Expr]],
@@ -195,9 +171,7 @@ class Program:
         return inexact(torch.tensor([nearest(u) for u in entries], dtype=torch.float64).reshape(shape))
 
     def _constant(self, code: object) -> float:
-        expr = self.graph.constants[str(code)]
-        numbers = {symbol: Integer(self.sizes[symbol.name]) for symbol in expr.free_symbols}
-        return nearest(expr.subs(numbers) if numbers else expr)
+        return nearest(self.graph.constant(code, self.sizes))
 
     def _step(self, node: Node) -> Callable[[dict[int, Interval]], Interval]:
         """Return what computes a node from the arrays of its operands."""

@@ -19,10 +19,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from sympy import Expr, Mul
+from sympy import Expr
 
 from derivations.problem import Problem
 from numerics.box_program import Program, box_graph
+from numerics.exact_graph import block_layout
 from numerics.interval_tensors import Interval
 
 __all__ = ["BoxSystem"]
@@ -51,14 +52,8 @@ class BoxSystem:
     ) -> None:
         self.problem, self.sizes = problem, dict(sizes)
         self.data = {name: list(entries) for name, entries in data.items()}
-        self.layout: list[tuple[str, tuple[int, ...], slice]] = []
-        start = 0
-        for block in problem.blocks:
-            shape = tuple(self.sizes[str(dim)] for dim in block.tensor.dims)
-            length = int(Mul(*shape))
-            self.layout.append((block.name, shape, slice(start, start + length)))
-            start += length
-        self.P = start
+        self.layout = block_layout(problem, self.sizes)
+        self.P = self.layout[-1][2].stop
         self._programs: dict[str, Program] = {}
         self._program("gradient")  # what has no enclosure is refused here
 

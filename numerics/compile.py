@@ -23,6 +23,7 @@ from numerics.accelerate import Options, accelerated
 from numerics.compiled_view import as_dict, as_html
 from numerics.emit_batches import Batches, Function, watched
 from numerics.emit_nodes import Plan
+from numerics.exact_graph import block_layout
 from numerics.generated import Items, generated, generated_extra
 from numerics.lowering import Lowered
 from numerics.sample_blocks import SampleBlocks
@@ -82,16 +83,9 @@ class CompiledSystem:
             **({"o": y.shape[1]} if problem.vector_output else {}),
             **sizes,
         }
-        self.layout: list[tuple[str, tuple[int, ...], slice]] = []
-        start = 0
-        for block in problem.blocks:
-            shape = tuple(self.sizes[str(s)] for s in block.tensor.dims)
-            length = 1
-            for s in shape:
-                length *= s
-            self.layout.append((block.name, shape, slice(start, start + length)))
-            start += length
-        self.P, self._single = start, torch.Size([start])
+        self.layout = block_layout(problem, self.sizes)
+        self.P = self.layout[-1][2].stop
+        self._single = torch.Size([self.P])
         self.options = options or Options()
         self.options.check(x.device)
         self._batches = Batches(self.P, self.sizes, x, self.options)

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "numerics.code_cache",
         "numerics.compile",
         "numerics.elementwise",
+        "numerics.exact_graph",
         "numerics.generated",
         "numerics.lowering",
         "numerics.orbit_fields",
