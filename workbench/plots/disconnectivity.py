@@ -18,11 +18,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from workbench.graph_layout import value_scale
 from workbench.graph_queries import STRING, Merge
 from workbench.plots.canvas import BLUE, GREY, RED, WIDTH, YELLOW, style
+from workbench.plots.graph_axes import set_loss_axis
 from workbench.plots.labels import pixels
 
 __all__ = ["Basins", "draw_disconnectivity"]
@@ -67,16 +67,7 @@ def _draw(ax: Axes, widths: Mapping[int, Basins]) -> None:
         for leaf, joins in widths.values()
         for value in [v for v, _ in leaf.values()] + [j.value for j in joins]
     ]
-    scale = value_scale(values)
-    ax.set_yscale("log" if scale.log else "linear")
-    ax.set_ylim(scale.lower, scale.upper)
-    if scale.log:
-        ax.yaxis.set_major_locator(FixedLocator([tick for tick, _ in scale.ticks]))
-        ax.yaxis.set_major_formatter(FixedFormatter([text for _, text in scale.ticks]))
-        ax.yaxis.set_minor_locator(NullLocator())
-    else:
-        ax.yaxis.set_major_locator(MaxNLocator(6))
-    ax.set_ylabel("loss")
+    scale = set_loss_axis(ax, values)
     small = sum(len(leaf) for leaf, _ in widths.values()) > MANY
     left, ticks = 0.0, []
     for width, (leaf, joins) in widths.items():

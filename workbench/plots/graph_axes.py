@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from workbench.graph_layout import columns, value_scale
+from workbench.graph_layout import ValueScale, columns, value_scale
 from workbench.graph_sheet import Item, Sheet
 from workbench.plots.canvas import GREY
 from workbench.plots.labels import pixels
 
-__all__ = ["stand_in_rows", "stand_on_an_axis"]
+__all__ = ["set_loss_axis", "stand_in_rows", "stand_on_an_axis"]
 
 Pair = tuple[float, float]
 
@@ -45,9 +45,9 @@ def stand_in_rows(ax: Axes, sheet: Sheet, centre: float) -> dict[str, Pair]:
     return {name: (sheet.across[name], sheet.row[name] + centre) for name in sheet.row}
 
 
-def stand_on_an_axis(ax: Axes, items: Sequence[Item]) -> dict[str, Pair]:
-    """Set up an axis of the loss, and give each item the nearest free column of its layer."""
-    scale = value_scale([item.value for item in items])
+def set_loss_axis(ax: Axes, values: Sequence[float]) -> ValueScale:
+    """Set up a linear or logarithmic axis for some losses; a dotted rule parts those that count as zero."""
+    scale = value_scale(values)
     ax.set_yscale("log" if scale.log else "linear")
     ax.set_ylim(scale.lower, scale.upper)
     if scale.log:
@@ -59,6 +59,12 @@ def stand_on_an_axis(ax: Axes, items: Sequence[Item]) -> dict[str, Pair]:
     if scale.rule is not None:
         ax.axhline(scale.rule, color=GREY, lw=0.6, ls=":", zorder=0)
     ax.set_ylabel("loss")
+    return scale
+
+
+def stand_on_an_axis(ax: Axes, items: Sequence[Item]) -> dict[str, Pair]:
+    """Set up an axis of the loss, and give each item the nearest free column of its layer."""
+    scale = set_loss_axis(ax, [item.value for item in items])
     inch = 1 / ax.figure.get_dpi()
     column: dict[str, float] = {}
     blocks = []

@@ -21,12 +21,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from workbench.channel_ends import ends_of
-from workbench.graph_layout import value_scale
 from workbench.graph_queries import EMBEDDINGS
 from workbench.plots.canvas import GREEN, GREY, WIDTH, canvas, style
+from workbench.plots.graph_axes import set_loss_axis
 from workbench.plots.labels import pixels
 from workbench.results import Channel, CriticalPoint, Edge
 
@@ -70,16 +70,7 @@ def draw_dense(
 def _draw(
     ax: Axes, points: Sequence[CriticalPoint], edges: Sequence[Edge], channels: Sequence[Channel]
 ) -> None:
-    scale = value_scale([point.value for point in points] + [channel.value for channel in channels])
-    ax.set_yscale("log" if scale.log else "linear")
-    ax.set_ylim(scale.lower, scale.upper)
-    if scale.log:
-        ax.yaxis.set_major_locator(FixedLocator([tick for tick, _ in scale.ticks]))
-        ax.yaxis.set_major_formatter(FixedFormatter([text for _, text in scale.ticks]))
-        ax.yaxis.set_minor_locator(NullLocator())
-    else:
-        ax.yaxis.set_major_locator(MaxNLocator(6))
-    ax.set_ylabel("loss")
+    scale = set_loss_axis(ax, [point.value for point in points] + [channel.value for channel in channels])
     widths = sorted({point.width for point in points})
     ax.set_xlim(-0.5, len(widths) - 0.5)
     ax.xaxis.set_major_locator(FixedLocator(range(len(widths))))
